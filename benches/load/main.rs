@@ -1,0 +1,3 @@
+//! Load beside Postfix and the direct line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `tambo`, the program.
+
+fn main() {}

@@ -1,0 +1,109 @@
+//! A delivery: one message to the recipients that share a routing domain.
+//! It is the unit that is scheduled, stored and attempted.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Id, Reply, Timestamp};
+
+/// Names a delivery: its message and its place among the message's deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeliveryId {
+    /// The message.
+    pub message: Id,
+    /// 0 for the first routing domain of the message, 1 for the next …
+    pub number: u16,
+}
+
+/// Higher goes first within a site (RFC 6710: -9 to 9).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Priority(i8);
+
+impl Priority {
+    /// Clamped to -9 … 9.
+    pub fn new(value: i8) -> Self {
+        Self(value.clamp(-9, 9))
+    }
+
+    /// -9 … 9
+    pub fn value(self) -> i8 {
+        self.0
+    }
+}
+
+/// Who takes turns within a routing domain: priority, account, and a sixteenth of the tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lane {
+    /// Higher priorities go first.
+    pub priority: Priority,
+    /// Hash of the account's name.
+    pub account: u32,
+    /// Hash of the first tag modulo 16.
+    pub tag: u8,
+}
+
+/// Everything that is kept of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// The recipients' domain as lower-case A-label (or `[literal]`).
+    pub domain: String,
+    /// Whose turn it shares.
+    pub lane: Lane,
+    /// Those of the message that share the domain, and what became of each.
+    pub recipients: Vec<Recipient>,
+    /// When it may be attempted next.
+    pub due: Timestamp,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// What came of the last attempt, while anything is left to do.
+    pub last: Option<Attempt>,
+    /// Not attempted while held.
+    pub hold: Option<Hold>,
+}
+
+/// One recipient of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Where to.
+    pub address: Address,
+    /// What became of it.
+    pub state: RecipientState,
+}
+
+/// A recipient is in exactly one state (design, invariant 2); `queue/state.rs` changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecipientState {
+    /// To be attempted when due.
+    Queued,
+    /// A peer took responsibility.
+    Delivered,
+    /// Refused for good, or removed by the operator.
+    Bounced,
+    /// Still waiting when its time was over.
+    Expired,
+}
+
+/// The last attempt, for people who ask why a message waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended.
+    pub time: Timestamp,
+    /// Name of the source that was used.
+    pub source: Option<String>,
+    /// Host that was spoken to.
+    pub mx: Option<String>,
+    /// What stood in the way.
+    pub reply: Reply,
+}
+
+/// Set aside by a person until released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who did it and why.
+    pub why: String,
+}

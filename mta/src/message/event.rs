@@ -1,0 +1,149 @@
+//! What happened: one line of the story of a message, or of the relay.
+//!
+//! An event is written in the same batch as the change that it explains (design, invariant
+//! 2). Its JSON form is a contract (design, section 7): fields are added, never renamed.
+
+use serde::{Deserialize, Serialize};
+
+use super::Id;
+
+/// One JSON object of `events/*.jsonl` and of `tambo trace --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its own id; sorts by time.
+    pub id: Id,
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// Tambo's id of the message.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message: Option<Id>,
+    /// Content of its Message-ID header.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message_id: Option<String>,
+    /// Listener it came in by.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub listener: Option<String>,
+    /// Account it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<String>,
+    /// Pool it is sent from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pool: Option<String>,
+    /// Opaque words of the submitter.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tags: Vec<String>,
+    /// MAIL FROM; empty for `<>`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sender: Option<String>,
+    /// The recipient it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recipient: Option<String>,
+    /// Where its mail really goes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub site: Option<String>,
+    /// Provider that the site belongs to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider: Option<String>,
+    /// Host that was spoken to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mx: Option<String>,
+    /// Source that was used.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+    /// Protocol version and cipher suite of the connection; `none` in clear.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<String>,
+    /// Reply code.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<u16>,
+    /// Enhanced code (RFC 3463).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub enhanced: Option<String>,
+    /// Text of the reply, or ours where the peer said nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply: Option<String>,
+    /// Rule that classified the reply.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<String>,
+    /// What the reply is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<String>,
+    /// A sentence for people: what happened, or what is done next.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    /// Number of the attempt, from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempt: Option<u32>,
+    /// When it is tried again, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_attempt: Option<String>,
+    /// Octets of the message.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub size: Option<u64>,
+    /// Since it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seconds: Option<f64>,
+}
+
+/// The `type` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// We took responsibility for a recipient.
+    Accepted,
+    /// We refused one (or a whole message) in the SMTP session.
+    Rejected,
+    /// A peer took responsibility. Final.
+    Delivered,
+    /// To be tried again.
+    Deferred,
+    /// Refused for good or removed by an operator. Final.
+    Bounced,
+    /// Its time was over. Final.
+    Expired,
+    /// Set aside by a person.
+    Held,
+    /// No longer set aside.
+    Released,
+    /// A source changed its state.
+    Source,
+    /// The relay itself: started, stopped, reloaded, a record that could not be read.
+    Relay,
+}
+
+impl Event {
+    /// An event with nothing but its id, time and kind.
+    pub fn new(id: Id, kind: EventKind) -> Self {
+        Self {
+            time: id.time().to_rfc3339(),
+            id,
+            kind,
+            message: None,
+            message_id: None,
+            listener: None,
+            account: None,
+            pool: None,
+            tags: Vec::new(),
+            sender: None,
+            recipient: None,
+            site: None,
+            provider: None,
+            mx: None,
+            source: None,
+            tls: None,
+            code: None,
+            enhanced: None,
+            reply: None,
+            rule: None,
+            category: None,
+            detail: None,
+            attempt: None,
+            next_attempt: None,
+            size: None,
+            seconds: None,
+        }
+    }
+}

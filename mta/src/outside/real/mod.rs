@@ -1,0 +1,5 @@
+//! The real world.
+
+mod clock;
+
+pub use clock::SystemClock;

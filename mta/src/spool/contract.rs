@@ -1,0 +1,1 @@
+//! What every spool must do, whatever it is made of.

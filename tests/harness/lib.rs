@@ -1,0 +1,1 @@
+//! A small internet for tests and the demo.
