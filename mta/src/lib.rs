@@ -3,4 +3,5 @@
 pub mod message;
 pub mod metrics;
 pub mod outside;
+pub mod queue;
 pub mod spool;

@@ -21,6 +21,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub struct Id(u64);
 
 impl Id {
+    /// Before every id that is given out.
+    pub const ZERO: Self = Self(0);
+
     /// The least id that a message accepted at `time` can have.
     pub fn first_at(time: Timestamp) -> Self {
         Self(time.as_millis() << COUNTER_BITS)

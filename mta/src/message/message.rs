@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Priority, ReversePath, Timestamp};
+use super::{Id, Priority, ReversePath};
 
 /// Everything that is kept of a message but its body and its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,6 @@ pub struct Message {
     pub body_type: BodyType,
     /// Deliveries it was split into, one for each routing domain.
     pub deliveries: u16,
-    /// When what still waits is given up.
-    pub expires: Timestamp,
     /// Name of the listener it came in by.
     pub listener: String,
     /// Name of the account it belongs to.

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::{Operation, Spool, SpoolError};
 
 /// Why a commit did not happen.
@@ -17,16 +19,33 @@ pub enum CommitError {
     Stopping,
 }
 
+/// Whether the spool can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpoolHealth {
+    /// Yes.
+    Good,
+    /// Only outcomes: the disk is below `min_free_space`.
+    LowDisk,
+    /// No: a write or sync failed. The relay must be started afresh.
+    Failed(String),
+}
+
 /// The one way to write to the spool.
 #[derive(Clone)]
 pub struct Committer {
     spool: Arc<dyn Spool>,
+    health: Arc<watch::Sender<SpoolHealth>>,
 }
 
 impl Committer {
     /// Writes and syncs on the calling task.
     pub fn inline(spool: Arc<dyn Spool>) -> Self {
-        Self { spool }
+        Self { spool, health: Arc::new(watch::Sender::new(SpoolHealth::Good)) }
+    }
+
+    /// How the spool is; changes are seen by whoever holds this.
+    pub fn health(&self) -> watch::Receiver<SpoolHealth> {
+        self.health.subscribe()
     }
 
     /// Durable when it returns.

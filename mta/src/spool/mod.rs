@@ -7,10 +7,11 @@
 mod committer;
 #[cfg(test)]
 mod contract;
+pub mod event_index;
 mod memory;
 pub mod record;
 
-pub use committer::{CommitError, Committer};
+pub use committer::{CommitError, Committer, SpoolHealth};
 pub use memory::MemorySpool;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,15 @@
+//! Which delivery goes next, from which source, over which connection. Pure.
+//!
+//! Everything is per site: no list of all queues is ever walked. A site holds what is ready
+//! for it, lane by lane, and the connections that are open to it. [`Egress::balance`] says which
+//! connections to wake or to open; a connection that has finished a message pulls the next.
+
+mod limits;
+mod sites;
+mod sources;
+mod turns;
+
+pub use limits::Limits;
+pub use sites::{Action, ConnectionId, Egress, Opened, Pull, SiteKind};
+pub use sources::Sources;
+pub use turns::LaneKey;

@@ -1,0 +1,131 @@
+//! The sources of this relay and the pools they stand in; whose turn it is in a pool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use relay_config::config::{Pool, Source};
+
+/// All sources and pools.
+#[derive(Debug, Default)]
+pub struct Sources {
+    sources: BTreeMap<Arc<str>, SourceState>,
+    pools: BTreeMap<Arc<str>, PoolState>,
+}
+
+#[derive(Debug)]
+struct SourceState {
+    config: Arc<Source>,
+    /// This machine has its address.
+    present: bool,
+}
+
+#[derive(Debug)]
+struct PoolState {
+    active: Vec<Arc<str>>,
+    /// Place whose turn is next.
+    turn: usize,
+}
+
+impl Sources {
+    /// From the configuration; `present` tells whether this machine has an address.
+    pub fn new(
+        sources: &[Arc<Source>],
+        pools: &[Arc<Pool>],
+        present: impl Fn(&Source) -> bool,
+    ) -> Self {
+        let sources = sources
+            .iter()
+            .map(|config| {
+                let state = SourceState { config: Arc::clone(config), present: present(config) };
+                (Arc::clone(&config.name), state)
+            })
+            .collect();
+        let pools = pools
+            .iter()
+            .map(|pool| (Arc::clone(&pool.name), PoolState { active: pool.sources.clone(), turn: 0 }))
+            .collect();
+        Self { sources, pools }
+    }
+
+    /// Whether there is such a pool.
+    pub fn has_pool(&self, pool: &str) -> bool {
+        self.pools.contains_key(pool)
+    }
+
+    /// The next source of the pool, in turn, that `may` be used now.
+    pub fn next(&mut self, pool: &str, may: impl Fn(&Arc<str>) -> bool) -> Option<Arc<Source>> {
+        let pool = self.pools.get_mut(pool)?;
+        for step in 0..pool.active.len() {
+            let place = (pool.turn + step) % pool.active.len();
+            let Some(name) = pool.active.get(place) else { continue };
+            let Some(state) = self.sources.get(name) else { continue };
+            if state.present && may(name) {
+                pool.turn = (place + 1) % pool.active.len();
+                return Some(Arc::clone(&state.config));
+            }
+        }
+        None
+    }
+
+    /// Each source with the pools it is active in and whether this machine has its address.
+    pub fn list(&self) -> Vec<(Arc<Source>, Vec<Arc<str>>, bool)> {
+        self.sources
+            .values()
+            .map(|state| {
+                let pools = self
+                    .pools
+                    .iter()
+                    .filter(|(_, pool)| pool.active.contains(&state.config.name))
+                    .map(|(name, _)| Arc::clone(name))
+                    .collect();
+                (Arc::clone(&state.config), pools, state.present)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_config::config::Rotation;
+
+    fn sources(names: &[&str], present: &[&str]) -> Sources {
+        let made: Vec<_> = names
+            .iter()
+            .map(|name| {
+                Arc::new(Source {
+                    name: (*name).into(),
+                    address: "127.0.0.1".parse().unwrap(),
+                    public: "127.0.0.1".parse().unwrap(),
+                    helo: (*name).to_owned(),
+                })
+            })
+            .collect();
+        let pool = Pool {
+            name: "p".into(),
+            sources: names.iter().map(|name| (*name).into()).collect(),
+            standby: vec![],
+            rotation: Rotation::RoundRobin,
+        };
+        Sources::new(&made, &[Arc::new(pool)], |source| present.contains(&&*source.name))
+    }
+
+    fn turns(sources: &mut Sources, count: usize, may: impl Fn(&Arc<str>) -> bool) -> String {
+        (0..count)
+            .map(|_| sources.next("p", &may).map_or("-".to_owned(), |s| s.name.to_string()))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn each_in_turn_but_for_those_that_may_not() {
+        let mut all = sources(&["a", "b", "c"], &["a", "b", "c"]);
+        assert_eq!(turns(&mut all, 4, |_| true), "a b c a");
+        assert_eq!(turns(&mut all, 2, |name| &**name != "b"), "c a");
+        assert_eq!(turns(&mut all, 1, |_| false), "-");
+        assert_eq!(turns(&mut all, 1, |_| true), "b", "a turn that nobody took is not lost");
+        let mut missing = sources(&["a", "b", "c"], &["b"]);
+        assert_eq!(turns(&mut missing, 2, |_| true), "b b");
+        assert!(all.next("q", |_| true).is_none());
+    }
+}

@@ -1,0 +1,359 @@
+//! The queue: from the moment a message is accepted until nothing of it is left to do.
+//!
+//! [`Queue`] joins the pure parts (what is written, states, what is due) with the spool. It
+//! does not know how mail is delivered: what may be attempted now goes to the [`Outlet`].
+
+mod accept;
+mod bodies;
+mod due;
+mod expiry;
+pub mod keys;
+mod levers;
+mod list;
+mod load;
+mod ready;
+pub mod schedule;
+pub mod state;
+
+pub use accept::CHUNK_OCTETS;
+pub use bodies::{BodyPermit, HeldBody};
+pub use expiry::Aged;
+pub use levers::{Lever, LeverError};
+pub use list::{QueuePage, QueueRow};
+pub use ready::Ready;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter};
+use tokio::sync::Notify;
+
+use crate::message::{Delivery, Event, Id, IdGenerator, Submission, Timestamp};
+use crate::metrics;
+use crate::outside::WallClock;
+use crate::spool::{CommitError, Committer, Operation, Spool, SpoolHealth, event_index};
+
+use accept::Accepted;
+use bodies::Bodies;
+use due::{DueIndex, Placed};
+use keys::DueEntry;
+use schedule::Schedule;
+use state::Changes;
+
+static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("tambo_messages_accepted_total", "Messages that became durable")
+});
+static ACCEPTED_OCTETS: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("tambo_accepted_bytes_total", "Octets of the messages that became durable")
+});
+static ACCEPT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+    let help = "From the end of a message until it was durable";
+    metrics::histogram("tambo_accept_seconds", help, &buckets)
+});
+
+/// Where deliveries go that may be attempted now.
+pub trait Outlet: Send + Sync {
+    /// Takes them; must not block.
+    fn ready(&self, deliveries: Vec<Ready>);
+
+    /// Gives one back that has not been started.
+    fn recall(&self, delivery: &Delivery) -> Option<Ready>;
+}
+
+/// What the operator decides of the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Delays between attempts.
+    pub schedule: Schedule,
+    /// Age at which what still waits is given up.
+    pub expire_after: Duration,
+    /// Deliveries that memory holds.
+    pub ready_deliveries: usize,
+    /// (domain, lane) pairs that memory follows.
+    pub lanes: usize,
+    /// Octets of bodies that may be arriving at a time.
+    pub bodies_in_flight_max: u64,
+    /// Octets of bodies kept in memory for delivery.
+    pub body_cache_max: u64,
+}
+
+/// Why a message is not taken; the client should try again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The disk is almost full (452 4.3.1).
+    #[error("the disk is almost full")]
+    Full,
+    /// Too many octets are arriving at once (452 4.3.1).
+    #[error("too many messages are arriving at once")]
+    BodiesInFlight,
+    /// The spool failed (451 4.3.0).
+    #[error("the spool does not work")]
+    Unavailable,
+    /// The relay is stopping (421 4.3.2).
+    #[error("the relay is stopping")]
+    Stopping,
+}
+
+/// The queue of this relay.
+pub struct Queue {
+    spool: Arc<dyn Spool>,
+    committer: Committer,
+    clock: Arc<dyn WallClock>,
+    ids: IdGenerator,
+    options: RwLock<Arc<Options>>,
+    index: Mutex<DueIndex>,
+    bodies: Bodies,
+    outlet: OnceLock<Arc<dyn Outlet>>,
+    stopping: AtomicBool,
+    /// Something changed that the loader must look at.
+    pub(crate) wake: Notify,
+    /// Messages of several deliveries, one of which has ended.
+    ended: Mutex<Vec<Id>>,
+}
+
+impl Queue {
+    /// A queue on this spool; ids continue above `highest`.
+    pub fn new(
+        spool: Arc<dyn Spool>,
+        committer: Committer,
+        clock: Arc<dyn WallClock>,
+        highest: Option<Id>,
+        options: Options,
+    ) -> Self {
+        Self {
+            spool,
+            committer,
+            clock,
+            ids: IdGenerator::above(highest),
+            index: Mutex::new(DueIndex::new(options.ready_deliveries, options.lanes)),
+            bodies: Bodies::new(options.bodies_in_flight_max, options.body_cache_max),
+            options: RwLock::new(Arc::new(options)),
+            outlet: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            wake: Notify::new(),
+            ended: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Says where deliveries go. Once.
+    pub fn set_outlet(&self, outlet: Arc<dyn Outlet>) {
+        let first = self.outlet.set(outlet).is_ok();
+        assert!(first, "a queue has one outlet");
+    }
+
+    /// The next id, of a message or an event.
+    pub fn next_id(&self) -> Id {
+        self.ids.next(self.clock.now())
+    }
+
+    /// What the operator decided.
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes new options. Bounds of bodies stay as they were at start.
+    pub fn set_options(&self, options: Options) {
+        self.index().set_limits(options.ready_deliveries, options.lanes);
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+
+    /// From now on nothing is accepted.
+    pub fn stop_accepting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether mail is taken at all now.
+    pub fn is_accepting(&self) -> Result<(), Refusal> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
+        match &*self.committer.health().borrow() {
+            SpoolHealth::Good => Ok(()),
+            SpoolHealth::LowDisk => {
+                metrics::limit_hit("min_free_space");
+                Err(Refusal::Full)
+            }
+            SpoolHealth::Failed(_) => Err(Refusal::Unavailable),
+        }
+    }
+
+    /// Whether deliveries may start: not when their outcome could not be written.
+    pub fn may_deliver(&self) -> bool {
+        matches!(*self.committer.health().borrow(), SpoolHealth::Good)
+    }
+
+    /// Takes responsibility for a message: it is durable when this returns `Ok`.
+    pub async fn accept(&self, submission: Submission) -> Result<(), Refusal> {
+        let timer = ACCEPT_SECONDS.start_timer();
+        self.is_accepting()?;
+        let now = self.clock.now();
+        let mut accepted = accept::accept(submission, now, || self.ids.next(now));
+        let operations = std::mem::take(&mut accepted.operations);
+        let claim = Claim::new(self, accepted.entries().collect());
+        match self.committer.commit(operations).await {
+            Ok(()) => {
+                timer.observe_duration();
+                claim.offer(accepted);
+                Ok(())
+            }
+            Err(CommitError::Stopping) => Err(Refusal::Stopping),
+            Err(CommitError::Spool(_)) => Err(Refusal::Unavailable),
+        }
+    }
+
+    /// Writes what became of a delivery, with the events that explain it and a notice to its
+    /// sender, and lets go of it. Durable within 10 ms.
+    pub fn conclude(
+        &self,
+        ready: Ready,
+        changes: &Changes,
+        events: &[Event],
+        notice: Option<Submission>,
+    ) -> Result<(), CommitError> {
+        let delivery = &ready.delivery;
+        let mut operations = Vec::with_capacity(4 + 4 * events.len());
+        if let Some(due) = ready.listed_due {
+            let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
+            operations.push(Operation::SingleDelete(crate::spool::Family::Due, key));
+        }
+        let ended = changes.next.is_none();
+        if ended {
+            let key = keys::delivery(delivery.id);
+            operations.push(Operation::Delete(crate::spool::Family::Deliveries, key));
+            if ready.message.deliveries == 1 {
+                let id = ready.message.id;
+                operations.extend(accept::remove_message(id, ready.message.body_chunks));
+            }
+        } else {
+            operations.extend(accept::put_delivery(delivery));
+        }
+        for event in events {
+            operations.extend(event_index::operations(event));
+        }
+        let now = self.clock.now();
+        let notice = notice.map(|submission| {
+            let mut accepted = accept::accept(submission, now, || self.ids.next(now));
+            operations.append(&mut accepted.operations);
+            (Claim::new(self, accepted.entries().collect()), accepted)
+        });
+        self.committer.ride(operations)?;
+        if ended && ready.message.deliveries > 1 {
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(ready.message.id);
+        }
+        let again = changes.next.filter(|_| delivery.hold.is_none());
+        self.leaves(&ready, again);
+        if let Some((claim, accepted)) = notice {
+            claim.offer(accepted);
+        }
+        Ok(())
+    }
+
+    /// Writes events that change nothing else.
+    pub fn record(&self, events: &[Event]) -> Result<(), CommitError> {
+        self.committer.ride(events.iter().flat_map(event_index::operations).collect())
+    }
+
+    /// Gives a delivery back unchanged: it is due as before.
+    pub fn give_back(&self, ready: &Ready) {
+        self.leaves(ready, ready.listed_due);
+    }
+
+    /// Deliveries in memory, and lanes followed.
+    pub fn depth(&self) -> (usize, usize) {
+        let index = self.index();
+        (index.active_count(), index.lane_count())
+    }
+
+    /// The clock of the queue.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn leaves(&self, ready: &Ready, again: Option<Timestamp>) {
+        let domain: Arc<str> = ready.delivery.domain.as_str().into();
+        let mut index = self.index();
+        let before = index.next_wake();
+        let (lane, id) = (ready.delivery.lane, ready.delivery.id);
+        if ready.claimed {
+            index.release_claim(id);
+            if let Some(due) = again {
+                index.waits(&DueEntry { domain, lane, due, id });
+            }
+        } else {
+            index.leaves(&domain, lane, id, again);
+        }
+        let after = index.next_wake();
+        drop(index);
+        if after != before {
+            self.wake.notify_one();
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, DueIndex> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send_out(&self, deliveries: Vec<Ready>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        if let Some(outlet) = self.outlet.get() {
+            outlet.ready(deliveries);
+        }
+    }
+}
+
+/// Deliveries that are being written. Dropped before they are offered (the session went away
+/// while its message was being synced), they are left to be found on disk.
+struct Claim<'a> {
+    queue: &'a Queue,
+    entries: Vec<DueEntry>,
+}
+
+impl<'a> Claim<'a> {
+    fn new(queue: &'a Queue, entries: Vec<DueEntry>) -> Self {
+        let mut index = queue.index();
+        for entry in &entries {
+            index.claim(entry.id);
+        }
+        drop(index);
+        Self { queue, entries }
+    }
+
+    fn offer(mut self, accepted: Accepted) {
+        let entries = std::mem::take(&mut self.entries);
+        let now = self.queue.clock.now();
+        let body = accepted.body.and_then(|pieces| self.queue.bodies.hold(pieces));
+        let mut ready = Vec::with_capacity(entries.len());
+        let mut index = self.queue.index();
+        for (entry, delivery) in entries.iter().zip(accepted.deliveries) {
+            if index.offer(entry, now) == Placed::Memory {
+                ready.push(Ready::new(delivery, Arc::clone(&accepted.message), body.clone()));
+            }
+        }
+        drop(index);
+        ACCEPTED.inc();
+        ACCEPTED_OCTETS.inc_by(accepted.message.size());
+        if ready.len() < entries.len() {
+            self.queue.wake.notify_one();
+        }
+        self.queue.send_out(ready);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mut index = self.queue.index();
+        for entry in &self.entries {
+            index.release_claim(entry.id);
+            index.waits(entry);
+        }
+        drop(index);
+        self.queue.wake.notify_one();
+    }
+}

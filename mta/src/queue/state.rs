@@ -1,0 +1,227 @@
+//! The states of a recipient and what moves it from one to the next. Nobody else does.
+//!
+//! | from | what happens | to |
+//! | --- | --- | --- |
+//! | Queued | a peer took responsibility | Delivered |
+//! | Queued | refused, and no retry can help | Bounced |
+//! | Queued | an operator gives it up | Bounced |
+//! | Queued | it is older than `expire_after` | Expired |
+//! | Queued | anything else | Queued, tried again |
+
+use rand::rngs::StdRng;
+
+use crate::message::{
+    Attempt, Delivery, EnhancedCode, Failure, Fault, Outcome, RecipientState, Reply, Retry, Scope,
+    Timestamp,
+};
+
+use super::schedule::{Schedule, hint};
+
+/// What became of a delivery; its caller writes it together with the events that explain it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// One for each recipient that was waiting.
+    pub transitions: Vec<Transition>,
+    /// When the rest is tried again; `None`: nothing is left.
+    pub next: Option<Timestamp>,
+}
+
+/// A recipient that was waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Its place in the delivery.
+    pub recipient: usize,
+    /// What it is now.
+    pub state: RecipientState,
+    /// Why.
+    pub outcome: Outcome,
+}
+
+/// Whom an attempt was made through, for people who ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Through {
+    /// Name of the source.
+    pub source: Option<String>,
+    /// Host that was spoken to.
+    pub mx: Option<String>,
+}
+
+/// An attempt has ended: `outcomes` are those of the waiting recipients, in their order.
+pub fn attempted(
+    delivery: &mut Delivery,
+    outcomes: Vec<Outcome>,
+    through: Through,
+    schedule: &Schedule,
+    now: Timestamp,
+    random: &mut StdRng,
+) -> Changes {
+    let hint = hint(&outcomes);
+    delivery.attempts = delivery.attempts.saturating_add(1);
+    let changes = change(delivery, outcomes, |failure| match failure.retry {
+        Retry::Never => RecipientState::Bounced,
+        Retry::Later(_) | Retry::NextHost => RecipientState::Queued,
+    });
+    let waiting = changes.iter().find(|change| change.state == RecipientState::Queued);
+    let next = waiting.map(|_| schedule.next(delivery.attempts, hint, now, random));
+    if let Some(Transition { outcome: Outcome::Failed(failure), .. }) = waiting {
+        delivery.last = Some(Attempt {
+            time: now,
+            source: through.source,
+            mx: through.mx,
+            reply: failure.reply.clone(),
+        });
+    }
+    if let Some(next) = next {
+        delivery.due = next;
+    }
+    Changes { transitions: changes, next }
+}
+
+/// Its time is over: what waits is given up. The last reply of a peer says why.
+pub fn expired(delivery: &mut Delivery) -> Changes {
+    let last = delivery.last.as_ref().map(|attempt| attempt.reply.to_string());
+    let cause = last.map_or_else(
+        || "it could not be attempted in time".to_owned(),
+        |last| format!("time is over; the last answer was: {last}"),
+    );
+    give_up(delivery, RecipientState::Expired, EnhancedCode::new(5, 4, 7), &cause)
+}
+
+/// An operator gives up what waits.
+pub fn bounced_by_operator(delivery: &mut Delivery, why: &str) -> Changes {
+    let cause = format!("removed by the administrator: {why}");
+    give_up(delivery, RecipientState::Bounced, EnhancedCode::new(5, 7, 1), &cause)
+}
+
+fn give_up(
+    delivery: &mut Delivery,
+    state: RecipientState,
+    code: EnhancedCode,
+    cause: &str,
+) -> Changes {
+    let failure = Failure {
+        scope: Scope::Message,
+        fault: Fault::Policy,
+        retry: Retry::Never,
+        reply: Reply::new(550, code, cause),
+        cause: cause.to_owned(),
+    };
+    let count = waiting(delivery).count();
+    let transitions = change(delivery, vec![Outcome::Failed(failure); count], |_| state);
+    Changes { transitions, next: None }
+}
+
+/// Places of the recipients that still wait.
+pub fn waiting(delivery: &Delivery) -> impl Iterator<Item = usize> {
+    delivery
+        .recipients
+        .iter()
+        .enumerate()
+        .filter(|(_, recipient)| recipient.state == RecipientState::Queued)
+        .map(|(place, _)| place)
+}
+
+fn change(
+    delivery: &mut Delivery,
+    outcomes: Vec<Outcome>,
+    failed: impl Fn(&Failure) -> RecipientState,
+) -> Vec<Transition> {
+    let places: Vec<usize> = waiting(delivery).collect();
+    assert_eq!(places.len(), outcomes.len(), "an attempt says what came of each recipient");
+    let mut transitions = Vec::with_capacity(places.len());
+    for (place, outcome) in places.into_iter().zip(outcomes) {
+        let state = match &outcome {
+            Outcome::Delivered(_) => RecipientState::Delivered,
+            Outcome::Failed(failure) => failed(failure),
+        };
+        if let Some(recipient) = delivery.recipients.get_mut(place) {
+            recipient.state = state;
+        }
+        transitions.push(Transition { recipient: place, state, outcome });
+    }
+    transitions
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::message::{Address, DeliveryId, Id, Lane, Priority, Recipient};
+
+    fn delivery(recipients: usize) -> Delivery {
+        Delivery {
+            id: DeliveryId { message: Id::ZERO, number: 0 },
+            domain: "x.pe".to_owned(),
+            lane: Lane { priority: Priority::default(), account: 0, tag: 0 },
+            recipients: (0..recipients)
+                .map(|n| Recipient {
+                    address: Address::parse(&format!("r{n}@x.pe")).unwrap(),
+                    state: RecipientState::Queued,
+                })
+                .collect(),
+            due: Timestamp::default(),
+            attempts: 0,
+            last: None,
+            hold: None,
+        }
+    }
+
+    fn failed(retry: Retry) -> Outcome {
+        Outcome::Failed(Failure {
+            scope: Scope::Recipient,
+            fault: Fault::Peer,
+            retry,
+            reply: Reply::new(450, EnhancedCode::new(4, 2, 1), "later"),
+            cause: "later".to_owned(),
+        })
+    }
+
+    fn delivered() -> Outcome {
+        Outcome::Delivered(Reply::new(250, EnhancedCode::new(2, 0, 0), "ok"))
+    }
+
+    fn attempt(delivery: &mut Delivery, outcomes: Vec<Outcome>) -> Changes {
+        let schedule = Schedule { delays: vec![Duration::from_secs(300)], jitter: 0.0 };
+        let now = Timestamp::from_millis(1000);
+        let mut random = StdRng::seed_from_u64(1);
+        attempted(delivery, outcomes, Through::default(), &schedule, now, &mut random)
+    }
+
+    #[test]
+    fn each_recipient_goes_its_own_way() {
+        use RecipientState::{Bounced, Delivered, Expired, Queued};
+        let mut delivery = delivery(4);
+        let outcomes = vec![
+            delivered(),
+            failed(Retry::Never),
+            failed(Retry::Later(None)),
+            failed(Retry::NextHost),
+        ];
+        let changes = attempt(&mut delivery, outcomes);
+        let states: Vec<_> = delivery.recipients.iter().map(|r| r.state).collect();
+        assert_eq!(states, [Delivered, Bounced, Queued, Queued]);
+        assert_eq!(changes.next, Some(Timestamp::from_millis(301_000)));
+        assert_eq!(delivery.due, Timestamp::from_millis(301_000));
+        assert_eq!(delivery.attempts, 1);
+
+        let changes = attempt(&mut delivery, vec![delivered(), failed(Retry::Later(None))]);
+        let places: Vec<_> = changes.transitions.iter().map(|t| t.recipient).collect();
+        assert_eq!(places, [2, 3], "those that are final are not attempted again");
+
+        let changes = expired(&mut delivery);
+        let states: Vec<_> = delivery.recipients.iter().map(|r| r.state).collect();
+        assert_eq!(states, [Delivered, Bounced, Delivered, Expired]);
+        assert_eq!(changes.next, None);
+        assert_eq!(expired(&mut delivery).transitions, [], "a final state stays");
+    }
+
+    #[test]
+    fn nothing_is_tried_again_when_nothing_waits() {
+        let mut delivery = delivery(2);
+        let changes = attempt(&mut delivery, vec![delivered(), failed(Retry::Never)]);
+        assert_eq!(changes.next, None);
+    }
+}
