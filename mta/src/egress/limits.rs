@@ -57,6 +57,7 @@ impl Spacing {
     pub fn take(&mut self, rate: Rate, recipients: usize, now: Timestamp) {
         let count = u32::try_from(recipients).unwrap_or(u32::MAX);
         let each = rate.per / rate.count.max(1);
-        self.next = self.next.max(now).after(each.saturating_mul(count).max(Duration::from_millis(1)));
+        self.next =
+            self.next.max(now).after(each.saturating_mul(count).max(Duration::from_millis(1)));
     }
 }

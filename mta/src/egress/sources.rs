@@ -42,7 +42,9 @@ impl Sources {
             .collect();
         let pools = pools
             .iter()
-            .map(|pool| (Arc::clone(&pool.name), PoolState { active: pool.sources.clone(), turn: 0 }))
+            .map(|pool| {
+                (Arc::clone(&pool.name), PoolState { active: pool.sources.clone(), turn: 0 })
+            })
             .collect();
         Self { sources, pools }
     }

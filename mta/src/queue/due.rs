@@ -229,7 +229,8 @@ impl DueIndex {
     pub fn take_loads(&mut self, now: Timestamp, count: usize) -> Vec<Load> {
         let mut loads = Vec::new();
         let window = self.window();
-        while loads.len() < count && self.active.len() + (loads.len() + 1) * window <= self.ready_max
+        while loads.len() < count
+            && self.active.len() + (loads.len() + 1) * window <= self.ready_max
         {
             let Some((due, place)) = self.timers.first().cloned() else { break };
             if due > now {
