@@ -1,12 +1,44 @@
 //! Group commit: many callers hand in operations, one sync makes them all durable.
 //!
-//! This first form writes and syncs on the caller's task; it is what the simulation uses.
+//! One thread owns all writing. It takes whatever is waiting, writes it as one batch and syncs the
+//! log once; while it syncs, the next group gathers by itself, so no timer stands on the way
+//! of a message. Outcomes ([`Committer::ride`]) wait for company, 10 ms at most.
+//!
+//! The channel has no bound of its own because its callers do: a session or a connection
+//! waits for its commit before it hands in the next.
+//!
+//! After a failed write or sync nothing is written any more: what the disk holds is unknown, and
+//! only a fresh start finds out.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use prometheus::{Histogram, IntCounter};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::metrics;
 
 use super::{Operation, Spool, SpoolError};
+
+/// Outcomes wait this long for a message to share its sync with.
+const RIDE: Duration = Duration::from_millis(10);
+/// Octets that are gathered into one batch: more would hold up the first of them.
+const GROUP_OCTETS_MAX: usize = 8 * 1024 * 1024;
+/// How often the free space of the disk is looked at.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+
+static SYNCS: LazyLock<IntCounter> =
+    LazyLock::new(|| metrics::counter("tambo_spool_syncs_total", "Syncs of the log of the spool"));
+static SYNC_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let buckets = [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+    metrics::histogram("tambo_spool_sync_seconds", "Time that a sync of the spool takes", &buckets)
+});
+static GROUP: LazyLock<Histogram> = LazyLock::new(|| {
+    let buckets = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 2000.0];
+    metrics::histogram("tambo_spool_group_size", "Requests that shared one write", &buckets)
+});
 
 /// Why a commit did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,14 +65,61 @@ pub enum SpoolHealth {
 /// The one way to write to the spool.
 #[derive(Clone)]
 pub struct Committer {
-    spool: Arc<dyn Spool>,
+    writer: Writer,
     health: Arc<watch::Sender<SpoolHealth>>,
 }
 
+#[derive(Clone)]
+enum Writer {
+    /// On the caller's task.
+    Inline(Arc<dyn Spool>),
+    /// On a thread of its own.
+    Thread(Sender<Request>),
+}
+
+struct Request {
+    operations: Vec<Operation>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Durable, then answered.
+    Commit(oneshot::Sender<Result<(), SpoolError>>),
+    /// Readable, then answered.
+    Write(oneshot::Sender<Result<(), SpoolError>>),
+    /// Durable soon.
+    Ride,
+}
+
 impl Committer {
-    /// Writes and syncs on the calling task.
+    /// Writes and syncs on the calling task: for the simulation, where nothing may depend on
+    /// threads.
     pub fn inline(spool: Arc<dyn Spool>) -> Self {
-        Self { spool, health: Arc::new(watch::Sender::new(SpoolHealth::Good)) }
+        Self { writer: Writer::Inline(spool), health: new_health() }
+    }
+
+    /// Starts the thread. Below `min_free_space` octets of free disk, health is
+    /// [`SpoolHealth::LowDisk`]. It ends when the last clone is dropped and all is written;
+    /// the returned handle tells.
+    pub fn start(
+        spool: Arc<dyn Spool>,
+        min_free_space: u64,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let health = new_health();
+        let (sender, requests) = channel();
+        let mut thread = CommitThread {
+            spool,
+            health: Arc::clone(&health),
+            min_free_space,
+            requests,
+            waiting: Vec::new(),
+            ride_until: None,
+            unsynced: false,
+            space_seen: None,
+        };
+        let handle =
+            std::thread::Builder::new().name("committer".to_owned()).spawn(move || thread.run())?;
+        Ok((Self { writer: Writer::Thread(sender), health }, handle))
     }
 
     /// How the spool is; changes are seen by whoever holds this.
@@ -48,24 +127,307 @@ impl Committer {
         self.health.subscribe()
     }
 
+    /// Whether everything is well. Cheaper than [`Committer::health`].
+    pub fn is_good(&self) -> bool {
+        *self.health.borrow() == SpoolHealth::Good
+    }
+
     /// Durable when it returns.
     pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
-        self.spool.write(&operations)?;
-        self.spool.sync()?;
-        Ok(())
+        match &self.writer {
+            Writer::Inline(spool) => self.write_inline(&**spool, &operations, true),
+            Writer::Thread(sender) => {
+                let (done, answer) = oneshot::channel();
+                hand_in(sender, Request { operations, kind: Kind::Commit(done) })?;
+                Ok(answer.await.map_err(|_| CommitError::Stopping)??)
+            }
+        }
     }
 
-    /// Written (and seen by readers) soon and in order with other calls, durable with the next
-    /// sync, at most 10 ms later. For outcomes, whose loss means a second delivery, not a lost one.
+    /// Written and readable in order with other calls, durable with the next sync, at most 10 ms
+    /// later. For outcomes, whose loss means a second delivery, not a lost one.
     pub fn ride(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
-        self.spool.write(&operations)?;
-        self.spool.sync()?;
-        Ok(())
+        match &self.writer {
+            Writer::Inline(spool) => self.write_inline(&**spool, &operations, true),
+            Writer::Thread(sender) => {
+                if let SpoolHealth::Failed(why) = &*self.health.borrow() {
+                    return Err(SpoolError::Io(why.clone()).into());
+                }
+                hand_in(sender, Request { operations, kind: Kind::Ride })
+            }
+        }
     }
 
-    /// Written, not synced: durable with whatever is committed next. For pieces of large bodies.
+    /// Readable when it returns, with everything handed in before; durable with whatever is
+    /// committed next. For pieces of large bodies, and (empty) to wait for one's own outcomes.
     pub async fn write(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
-        self.spool.write(&operations)?;
-        Ok(())
+        match &self.writer {
+            Writer::Inline(spool) => self.write_inline(&**spool, &operations, false),
+            Writer::Thread(sender) => {
+                let (done, answer) = oneshot::channel();
+                hand_in(sender, Request { operations, kind: Kind::Write(done) })?;
+                Ok(answer.await.map_err(|_| CommitError::Stopping)??)
+            }
+        }
+    }
+
+    fn write_inline(
+        &self,
+        spool: &dyn Spool,
+        operations: &[Operation],
+        sync: bool,
+    ) -> Result<(), CommitError> {
+        if let SpoolHealth::Failed(why) = &*self.health.borrow() {
+            return Err(SpoolError::Io(why.clone()).into());
+        }
+        let written = spool.write(operations);
+        let done = if sync { written.and_then(|()| spool.sync()) } else { written };
+        done.map_err(|error| {
+            self.health.send_replace(SpoolHealth::Failed(error.to_string()));
+            error.into()
+        })
+    }
+}
+
+fn new_health() -> Arc<watch::Sender<SpoolHealth>> {
+    Arc::new(watch::Sender::new(SpoolHealth::Good))
+}
+
+fn hand_in(sender: &Sender<Request>, request: Request) -> Result<(), CommitError> {
+    sender.send(request).map_err(|_| CommitError::Stopping)
+}
+
+struct CommitThread {
+    spool: Arc<dyn Spool>,
+    health: Arc<watch::Sender<SpoolHealth>>,
+    min_free_space: u64,
+    requests: Receiver<Request>,
+    /// Taken from the channel, not written yet.
+    waiting: Vec<Request>,
+    /// When what rides must be synced.
+    ride_until: Option<Instant>,
+    /// Something is written that no sync has covered.
+    unsynced: bool,
+    space_seen: Option<Instant>,
+}
+
+impl CommitThread {
+    fn run(&mut self) {
+        self.look_at_space();
+        while self.gather() {
+            self.write();
+            self.look_at_space();
+        }
+        // All senders are gone: what rode is made durable.
+        self.ride_until = Some(Instant::now());
+        self.write();
+    }
+
+    /// Waits for something to do and takes all there is. `false`: nobody will hand in any more.
+    fn gather(&mut self) -> bool {
+        let first = match self.ride_until {
+            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(until) => {
+                self.requests.recv_timeout(until.saturating_duration_since(Instant::now()))
+            }
+        };
+        match first {
+            Ok(request) => self.take(request),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        let mut octets = 0;
+        while octets < GROUP_OCTETS_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            octets += request.operations.iter().map(octets_of).sum::<usize>();
+            self.take(request);
+        }
+        true
+    }
+
+    fn take(&mut self, request: Request) {
+        if matches!(request.kind, Kind::Ride) && self.ride_until.is_none() {
+            self.ride_until = Some(Instant::now() + RIDE);
+        }
+        self.waiting.push(request);
+    }
+
+    fn write(&mut self) {
+        let ride_over = self.ride_until.is_some_and(|until| until <= Instant::now());
+        let sync = ride_over || self.waiting.iter().any(|r| matches!(r.kind, Kind::Commit(_)));
+        let asked = self.waiting.iter().any(|r| matches!(r.kind, Kind::Write(_)));
+        if !sync && !asked {
+            return;
+        }
+        let requests = std::mem::take(&mut self.waiting);
+        GROUP.observe(requests.len() as f64);
+        let mut operations = Vec::with_capacity(requests.iter().map(|r| r.operations.len()).sum());
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            operations.extend(request.operations);
+            match request.kind {
+                Kind::Commit(done) | Kind::Write(done) => answers.push(done),
+                Kind::Ride => {}
+            }
+        }
+        let done = self.write_and_sync(&operations, sync);
+        for answer in answers {
+            // A session that went away does not wait for its answer.
+            let _ = answer.send(done.clone());
+        }
+    }
+
+    fn write_and_sync(&mut self, operations: &[Operation], sync: bool) -> Result<(), SpoolError> {
+        if let SpoolHealth::Failed(why) = &*self.health.borrow() {
+            return Err(SpoolError::Io(why.clone()));
+        }
+        let mut done = Ok(());
+        if !operations.is_empty() {
+            done = self.spool.write(operations);
+            self.unsynced = true;
+        }
+        if sync && self.unsynced && done.is_ok() {
+            let timer = SYNC_SECONDS.start_timer();
+            done = self.spool.sync();
+            timer.observe_duration();
+            SYNCS.inc();
+            self.unsynced = false;
+        }
+        if sync {
+            self.ride_until = None;
+        }
+        if let Err(error) = &done {
+            tracing::error!(%error, "the spool failed; nothing more is written");
+            self.health.send_replace(SpoolHealth::Failed(error.to_string()));
+        }
+        done
+    }
+
+    fn look_at_space(&mut self) {
+        let now = Instant::now();
+        if self.space_seen.is_some_and(|seen| now.duration_since(seen) < SPACE_EVERY) {
+            return;
+        }
+        self.space_seen = Some(now);
+        let low = match self.spool.free_space() {
+            Ok(free) => free < self.min_free_space,
+            Err(error) => {
+                tracing::warn!(%error, "the free space of the spool's disk is not known");
+                return;
+            }
+        };
+        self.health.send_if_modified(|health| {
+            let seen = match health {
+                SpoolHealth::Failed(_) => return false,
+                _ if low => SpoolHealth::LowDisk,
+                _ => SpoolHealth::Good,
+            };
+            let changed = *health != seen;
+            if changed {
+                tracing::warn!(?seen, "the space on the spool's disk has changed");
+            }
+            *health = seen;
+            changed
+        });
+    }
+}
+
+fn octets_of(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put(_, key, value) => key.len() + value.len(),
+        Operation::Delete(_, key) | Operation::SingleDelete(_, key) => key.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::{Family, MemorySpool};
+
+    fn put(key: &str) -> Vec<Operation> {
+        vec![Operation::Put(Family::State, key.as_bytes().to_vec(), bytes::Bytes::new())]
+    }
+
+    fn started() -> (Arc<MemorySpool>, Committer, std::thread::JoinHandle<()>) {
+        let spool = Arc::new(MemorySpool::new());
+        let (committer, handle) = Committer::start(spool.clone(), 1000).unwrap();
+        (spool, committer, handle)
+    }
+
+    fn has(spool: &MemorySpool, key: &str) -> bool {
+        spool.get(Family::State, key.as_bytes()).unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_durable_and_takes_the_rides_before_it_along() {
+        let (spool, committer, _handle) = started();
+        committer.ride(put("ride")).unwrap();
+        committer.commit(put("commit")).await.unwrap();
+        spool.crash();
+        assert!(has(&spool, "ride") && has(&spool, "commit"));
+    }
+
+    #[tokio::test]
+    async fn a_write_is_readable_with_all_before_it_and_not_durable() {
+        let (spool, committer, _handle) = started();
+        committer.ride(put("ride")).unwrap();
+        committer.write(Vec::new()).await.unwrap();
+        assert!(has(&spool, "ride"));
+        committer.write(put("piece")).await.unwrap();
+        assert!(has(&spool, "piece"));
+    }
+
+    #[tokio::test]
+    async fn many_commits_share_few_syncs() {
+        let (spool, committer, _handle) = started();
+        let tasks: Vec<_> = (0..500)
+            .map(|n| {
+                let committer = committer.clone();
+                tokio::spawn(async move { committer.commit(put(&n.to_string())).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        spool.crash();
+        assert!((0..500).all(|n| has(&spool, &n.to_string())));
+        assert!(spool.syncs() <= 500, "{}", spool.syncs());
+    }
+
+    #[tokio::test]
+    async fn what_rode_is_durable_when_the_thread_has_ended() {
+        let (spool, committer, handle) = started();
+        committer.ride(put("ride")).unwrap();
+        drop(committer);
+        handle.join().unwrap();
+        spool.crash();
+        assert!(has(&spool, "ride"));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
+        for inline in [false, true] {
+            let (spool, mut committer, _handle) = started();
+            if inline {
+                committer = Committer::inline(spool.clone());
+            }
+            spool.fail_sync(true);
+            assert!(committer.commit(put("a")).await.is_err());
+            spool.fail_sync(false);
+            assert!(committer.commit(put("b")).await.is_err(), "never repaired in place");
+            assert!(committer.ride(put("c")).is_err());
+            assert!(matches!(*committer.health().borrow(), SpoolHealth::Failed(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fills_up_is_seen() {
+        let spool = Arc::new(MemorySpool::new());
+        spool.set_free_space(999);
+        let (committer, _handle) = Committer::start(spool, 1000).unwrap();
+        let mut health = committer.health();
+        health.wait_for(|health| *health == SpoolHealth::LowDisk).await.unwrap();
+        assert!(committer.commit(put("outcome")).await.is_ok(), "outcomes are still written");
     }
 }

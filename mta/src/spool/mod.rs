@@ -10,9 +10,13 @@ mod contract;
 pub mod event_index;
 mod memory;
 pub mod record;
+#[cfg(feature = "rocks")]
+mod rocks;
 
 pub use committer::{CommitError, Committer, SpoolHealth};
 pub use memory::MemorySpool;
+#[cfg(feature = "rocks")]
+pub use rocks::RocksSpool;
 
 use std::ops::ControlFlow;
 

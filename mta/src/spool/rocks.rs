@@ -1,0 +1,212 @@
+//! The spool on disk: RocksDB, a column family for each [`Family`].
+//!
+//! - Writes go to the log and to memory; [`Spool::sync`] syncs the log. Nothing else has to be
+//!   on disk before a message is acknowledged.
+//! - Bodies are BlobDB values, so compaction never rewrites them. Most never get that far: a body
+//!   that is delivered while it is still in a memtable is dropped when the memtable is flushed.
+//! - Keys of bodies and of the due index are set once and removed once: single deletes, that
+//!   vanish together with what they remove. A file with many removed keys is compacted soon,
+//!   or a queue that lives long would walk over tombstones.
+//! - At start the log is replayed up to the first record that is torn (point in time): what
+//!   follows a torn record was never acknowledged, and later records without it would be a
+//!   state that never was.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, DBWithThreadMode, Direction, ErrorKind, IteratorMode, MultiThreaded, Options,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+
+use super::{Family, Operation, Spool, SpoolError, Visit};
+
+/// Memory for what is written and not flushed, over all families: bodies of a few seconds at
+/// full speed, so that what leaves at once never touches a table file.
+const MEMTABLES_OCTETS: usize = 128 * 1024 * 1024;
+/// One memtable of bodies.
+const BODY_MEMTABLE_OCTETS: usize = 48 * 1024 * 1024;
+/// One memtable of any other family.
+const MEMTABLE_OCTETS: usize = 16 * 1024 * 1024;
+/// Octets of log that are replayed at start at most: a second or two.
+const LOG_OCTETS_MAX: u64 = 192 * 1024 * 1024;
+/// Memory for blocks of tables that are read.
+const CACHE_OCTETS: usize = 64 * 1024 * 1024;
+/// Values from this size on are kept apart from their keys.
+const BLOB_OCTETS_MIN: u64 = 512;
+/// Table files open at a time.
+const OPEN_FILES_MAX: i32 = 512;
+/// Of so many entries in a row, so many removed ones make a file worth compacting.
+const TOMBSTONE_WINDOW: usize = 1024;
+const TOMBSTONES: usize = 256;
+
+/// A RocksDB database.
+pub struct RocksSpool {
+    database: DBWithThreadMode<MultiThreaded>,
+    path: PathBuf,
+}
+
+impl RocksSpool {
+    /// Opens the database in this folder, or makes one.
+    pub fn open(path: &Path) -> Result<Self, SpoolError> {
+        std::fs::create_dir_all(path)
+            .map_err(|error| SpoolError::Io(format!("{}: {error}", path.display())))?;
+        let cache = Cache::new_lru_cache(CACHE_OCTETS);
+        let options = database_options();
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))
+        });
+        let database = DBWithThreadMode::open_cf_descriptors(&options, path, families)
+            .map_err(|error| open_error(&error, path))?;
+        Ok(Self { database, path: path.to_owned() })
+    }
+
+    fn family(&self, family: Family) -> std::sync::Arc<BoundColumnFamily<'_>> {
+        self.database.cf_handle(family.name()).expect("all families are made when it is opened")
+    }
+
+    fn visit(
+        &self,
+        family: Family,
+        (from, until): (&[u8], &[u8]),
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), SpoolError> {
+        if from >= until {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(until);
+        let mode = match direction {
+            Direction::Forward => IteratorMode::Start,
+            Direction::Reverse => IteratorMode::End,
+        };
+        for item in self.database.iterator_cf_opt(&self.family(family), options, mode) {
+            let (key, value) = item.map_err(|error| io(&error))?;
+            if let ControlFlow::Break(()) = visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Spool for RocksSpool {
+    fn write(&self, operations: &[Operation]) -> Result<(), SpoolError> {
+        let mut batch = WriteBatch::default();
+        let families = Family::ALL.map(|family| self.family(family));
+        let handle = |family: &Family| &families[*family as usize];
+        for operation in operations {
+            match operation {
+                Operation::Put(family, key, value) => batch.put_cf(handle(family), key, value),
+                Operation::Delete(family, key) => batch.delete_cf(handle(family), key),
+                Operation::SingleDelete(family, key) => {
+                    batch.single_delete_cf(handle(family), key);
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        self.database.write_opt(batch, &options).map_err(|error| io(&error))
+    }
+
+    fn sync(&self) -> Result<(), SpoolError> {
+        self.database.flush_wal(true).map_err(|error| io(&error))
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, SpoolError> {
+        let value = self.database.get_cf(&self.family(family), key).map_err(|error| io(&error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), SpoolError> {
+        self.visit(family, (from, until), Direction::Forward, visit)
+    }
+
+    fn scan_back(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), SpoolError> {
+        self.visit(family, (from, until), Direction::Reverse, visit)
+    }
+
+    fn free_space(&self) -> Result<u64, SpoolError> {
+        let disk = nix::sys::statvfs::statvfs(&self.path)
+            .map_err(|error| SpoolError::Io(error.to_string()))?;
+        Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_max_total_wal_size(LOG_OCTETS_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    options.set_max_log_file_size(4 * 1024 * 1024);
+    options.set_keep_log_file_num(4);
+    options.set_bytes_per_sync(1024 * 1024);
+    let manager = WriteBufferManager::new_write_buffer_manager(MEMTABLES_OCTETS, false);
+    options.set_write_buffer_manager(&manager);
+    options
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
+    let mut options = Options::default();
+    let mut tables = BlockBasedOptions::default();
+    tables.set_block_cache(cache);
+    tables.set_bloom_filter(10.0, false);
+    options.set_block_based_table_factory(&tables);
+    options.set_write_buffer_size(MEMTABLE_OCTETS);
+    options.set_compression_type(DBCompressionType::Lz4);
+    match family {
+        Family::Bodies => {
+            options.set_write_buffer_size(BODY_MEMTABLE_OCTETS);
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(BLOB_OCTETS_MIN);
+            options.set_blob_compression_type(DBCompressionType::Lz4);
+            options.set_enable_blob_gc(true);
+            options.set_blob_gc_age_cutoff(0.5);
+        }
+        Family::Due | Family::Messages | Family::Deliveries => {
+            options.add_compact_on_deletion_collector_factory(TOMBSTONE_WINDOW, TOMBSTONES, 0.5);
+        }
+        Family::Events | Family::EventIndex | Family::State => {}
+    }
+    options
+}
+
+fn open_error(error: &rocksdb::Error, path: &Path) -> SpoolError {
+    let text = error.to_string();
+    if error.kind() == ErrorKind::IOError && text.contains("LOCK") {
+        return SpoolError::Io(format!(
+            "{} is in use by another tambo: stop that one first, or give this one its own data_dir",
+            path.display()
+        ));
+    }
+    SpoolError::Io(text)
+}
+
+fn io(error: &rocksdb::Error) -> SpoolError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Corruption => SpoolError::Damaged(text),
+        ErrorKind::IOError if text.contains("No space left") => SpoolError::Full,
+        _ => SpoolError::Io(text),
+    }
+}
