@@ -1,8 +1,60 @@
-//! Tambo's configuration: what a person writes (`raw`), and what it means (`config`).
+//! Tambo's configuration: what a person writes, and what it means ([`config`]).
 //!
-//! Pure: text in, a [`Config`] or every error at once out. No sockets, no clock, no files.
+//! Pure: text in, a [`Config`] or every mistake at once out. No sockets, no clock, no files.
+//! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
+//! compares the parts with each other.
 
 pub mod config;
+mod fields;
+mod open_relay;
+mod parse;
+mod problem;
+mod reference;
+mod resolve;
+mod sections;
 pub mod values;
 
 pub use config::Config;
+pub use problem::{Located, Problem};
+pub use reference::reference;
+
+use fields::{Fields, Reader};
+use toml::de::DeTable;
+
+/// A configuration and what should be known about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What holds.
+    pub config: Config,
+    /// What will surprise, though it is allowed.
+    pub warnings: Vec<Located>,
+}
+
+/// Reads a file's text; `file` is its name in messages. On failure every mistake is told,
+/// in the order of the file.
+pub fn load(text: &str, file: &str) -> Result<Loaded, Vec<Located>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::default();
+    for error in errors {
+        let mistake = problem::Mistake::new(error.message().to_owned(), "");
+        reader.problem(error.span().unwrap_or(0..0), "", mistake);
+    }
+    let torn = !reader.problems.is_empty();
+    let sections = sections::read(Fields::root(&mut reader, table.get_ref()));
+    if torn {
+        // What is missing may be what could not be read.
+        reader.problems.retain(|problem| !problem.message.ends_with("is missing"));
+    }
+    let config = resolve::resolve(sections, &mut reader);
+    let locate = |mut problems: Vec<Problem>| -> Vec<Located> {
+        problems.sort_by_key(|problem| problem.span.start);
+        problems.dedup();
+        problems.into_iter().map(|problem| problem.locate(file, text)).collect()
+    };
+    match config {
+        Some(config) if reader.problems.is_empty() => {
+            Ok(Loaded { config, warnings: locate(reader.warnings) })
+        }
+        _ => Err(locate(reader.problems)),
+    }
+}

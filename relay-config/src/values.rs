@@ -38,7 +38,123 @@ pub enum DomainPattern {
     Below(String),
 }
 
+impl ByteSize {
+    /// From what a person wrote.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" | "K" => 1 << 10,
+            "MiB" | "M" => 1 << 20,
+            "GiB" | "G" => 1 << 30,
+            "TiB" | "T" => 1 << 40,
+            "kB" | "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            _ => return Err("has no unit that is known".to_owned()),
+        };
+        let octets = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        octets.map(Self).ok_or_else(|| "is no size".to_owned())
+    }
+}
+
+impl Rate {
+    /// From what a person wrote.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (count, unit) = text.split_once('/').ok_or("has no unit of time")?;
+        let per = match unit.trim() {
+            "s" | "second" => Duration::from_secs(1),
+            "m" | "min" | "minute" => Duration::from_mins(1),
+            "h" | "hour" => Duration::from_hours(1),
+            "d" | "day" => Duration::from_hours(24),
+            _ => return Err("has no unit of time that is known".to_owned()),
+        };
+        match count.trim().parse() {
+            Ok(0) => Err("is zero: nothing would ever be sent".to_owned()),
+            Ok(count) => Ok(Self { count, per }),
+            Err(_) => Err("is no rate".to_owned()),
+        }
+    }
+}
+
+/// A duration from what a person wrote: `90s`, `5m`, `1h30m`, `2d`. Not zero, at most 366 days.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let number: u32 = number.parse().map_err(|_| "is no duration".to_owned())?;
+        let unit = match unit {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
+            "d" => Duration::from_hours(24),
+            "w" => Duration::from_hours(24 * 7),
+            "" => return Err("has no unit".to_owned()),
+            _ => return Err("has a unit that is not known".to_owned()),
+        };
+        total = total.saturating_add(unit.saturating_mul(number));
+        rest = after.trim_start();
+    }
+    match total {
+        Duration::ZERO => Err("is zero".to_owned()),
+        total if total > Duration::from_hours(24 * 366) => Err("is longer than a year".to_owned()),
+        total => Ok(total),
+    }
+}
+
+/// A host or mail domain as lower-case A-label. Not an address, not a single label of digits.
+pub fn parse_domain(text: &str) -> Result<String, &'static str> {
+    let ascii = idna::domain_to_ascii(text).map_err(|_| "is no host name")?.to_ascii_lowercase();
+    let fits = ascii.len() <= 253
+        && ascii.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        });
+    if !fits {
+        return Err("is no host name");
+    }
+    if ascii.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err("is an address, not a name");
+    }
+    Ok(ascii)
+}
+
+/// Whether a local part needs no quotes (RFC 5321 Dot-string).
+pub fn is_dot_atom(text: &str) -> bool {
+    text.len() <= 64
+        && text.split('.').all(|atom| {
+            !atom.is_empty()
+                && atom
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+        })
+}
+
 impl AddressPattern {
+    /// From what a person wrote.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (local, domain) = match text.rsplit_once('@') {
+            None if text == "*" => ("*", "*"),
+            None => return Err("has no @"),
+            Some(parts) => parts,
+        };
+        let local = match local {
+            "*" => None,
+            local if is_dot_atom(local) && !local.contains('*') => Some(local.to_owned()),
+            _ => return Err("has a local part that is neither * nor a name"),
+        };
+        Ok(Self { local, domain: DomainPattern::parse(domain)? })
+    }
+
     /// Whether the address is meant. `domain` is a lower-case A-label.
     pub fn matches(&self, local_part: &str, domain: &str) -> bool {
         self.domain.matches(domain)
@@ -47,6 +163,15 @@ impl AddressPattern {
 }
 
 impl DomainPattern {
+    /// From what a person wrote.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match text.strip_prefix("*.") {
+            _ if text == "*" => Ok(Self::Any),
+            Some(parent) => parse_domain(parent).map(Self::Below),
+            None => parse_domain(text).map(Self::Exact),
+        }
+    }
+
     /// Whether the domain (a lower-case A-label) is meant.
     pub fn matches(&self, domain: &str) -> bool {
         match self {
@@ -62,5 +187,46 @@ impl DomainPattern {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_rates_and_durations() {
+        assert_eq!(ByteSize::parse("50MiB"), Ok(ByteSize(50 << 20)));
+        assert_eq!(ByteSize::parse("512"), Ok(ByteSize(512)));
+        assert!(ByteSize::parse("50 parsecs").is_err());
+        assert!(ByteSize::parse("99999999999TiB").is_err());
+        assert_eq!(Rate::parse("1500/h"), Ok(Rate { count: 1500, per: Duration::from_hours(1) }));
+        assert!(Rate::parse("0/h").is_err());
+        assert!(Rate::parse("15").is_err());
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(parse_duration("2d"), Ok(Duration::from_hours(48)));
+        for bad in ["", "0s", "5", "5 parsecs", "m", "-5m", "99999d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_addresses() {
+        let check = |pattern: &str, local: &str, domain: &str, expected: bool| {
+            let pattern = AddressPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.matches(local, domain), expected, "{pattern:?} {local} {domain}");
+        };
+        check("*", "ana", "x.pe", true);
+        check("*@x.pe", "ana", "x.pe", true);
+        check("*@x.pe", "ana", "a.x.pe", false);
+        check("*@*.x.pe", "ana", "a.x.pe", true);
+        check("*@*.x.pe", "ana", "x.pe", false);
+        check("*@*.x.pe", "ana", "ax.pe", false);
+        check("Ana@X.pe", "ana", "x.pe", true);
+        check("ana@x.pe", "eva", "x.pe", false);
+        check("*@peñaranda.pe", "ana", "xn--pearanda-e3a.pe", true);
+        for bad in ["x.pe", "@x.pe", "a*@x.pe", "a@x..pe", "a@*x.pe", "a@1.2.3.4"] {
+            assert!(AddressPattern::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,0 +1,223 @@
+//! Compares the parts of a file with each other and makes the [`Config`] of them.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::{Config, ListenerTls, Pool, Rotation, Source};
+use crate::fields::{Located, Reader};
+use crate::open_relay;
+use crate::problem::Mistake;
+use crate::sections::{ListenerSection, PoolSection, Reference, Sections};
+
+/// The name of the source and of the pool that are made when none is written.
+const DEFAULT_NAME: &str = "default";
+
+/// Everything in its place, or problems in the reader.
+pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config> {
+    let server = sections.server?;
+    if sections.listeners.is_empty() && reader.problems.is_empty() {
+        let mend = "add a [[listener]] with `name`, `bind` and `relay_from` or `auth = true`";
+        reader.problem(
+            0..0,
+            "listener",
+            Mistake::new("there is no listener: no mail can come in", mend),
+        );
+    }
+    let has_tls = sections.tls.is_some();
+    let has_passwords = sections.accounts.iter().any(|a| a.value.account.password_hash.is_some());
+    for listener in &sections.listeners {
+        check_listener(listener, has_tls, has_passwords, reader);
+    }
+    unique(
+        reader,
+        "listener.name",
+        sections.listeners.iter().map(|l| (&l.value.listener.name, &l.span)),
+    );
+    unique(
+        reader,
+        "account.name",
+        sections.accounts.iter().map(|a| (&a.value.account.name, &a.span)),
+    );
+    unique(reader, "source.name", sections.sources.iter().map(|s| (&s.value.name, &s.span)));
+    unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
+    check_binds(&sections.listeners, sections.admin.bind, reader);
+    let sources = sources(sections.sources, &server.hostname);
+    let pools = pools(sections.pools, &sources, reader);
+    let first_pool =
+        pools.first().map_or_else(|| Arc::from(DEFAULT_NAME), |pool| Arc::clone(&pool.name));
+    let mut known = |key: &str, name: Option<Reference>| -> Option<Arc<str>> {
+        let name = name?;
+        if !pools.iter().any(|pool| pool.name == name.value) {
+            let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
+            let mend = format!("write one of: {}", names.join(", "));
+            let mistake = Mistake::new(format!("there is no pool `{}`", name.value), mend);
+            reader.problem(name.span.clone(), key, mistake);
+        }
+        Some(name.value)
+    };
+    let mut delivery = sections.delivery.delivery;
+    delivery.pool = known("delivery.pool", sections.delivery.pool).unwrap_or(first_pool);
+    let listeners = sections.listeners.into_iter().map(|listener| {
+        let mut resolved = listener.value.listener;
+        resolved.pool = known("listener.pool", listener.value.pool);
+        Arc::new(resolved)
+    });
+    let listeners = listeners.collect();
+    let accounts = sections.accounts.into_iter().map(|account| {
+        let mut resolved = account.value.account;
+        resolved.pool = known("account.pool", account.value.pool);
+        Arc::new(resolved)
+    });
+    let accounts = accounts.collect();
+    Some(Config {
+        server,
+        tls: sections.tls,
+        listeners,
+        accounts,
+        sources,
+        pools,
+        delivery,
+        routes: sections.routes.into_iter().map(|route| Arc::new(route.value)).collect(),
+        limits: sections.limits,
+        dns: sections.dns,
+        admin: sections.admin,
+        metrics: sections.metrics,
+        log: sections.log,
+    })
+}
+
+fn check_listener(
+    listener: &Located<ListenerSection>,
+    has_tls: bool,
+    has_passwords: bool,
+    reader: &mut Reader,
+) {
+    let (section, span) = (&listener.value, &listener.span);
+    let config = &section.listener;
+    if config.tls != ListenerTls::Off && !has_tls {
+        let mend = "add [tls] with `certificate` and `private_key`, or write `tls = \"off\"`";
+        let message = format!("listener `{}` offers TLS and there is no certificate", config.name);
+        reader.problem(span.clone(), "listener.tls", Mistake::new(message, mend));
+    }
+    if config.auth && config.tls == ListenerTls::Off {
+        let mend = "write `tls = \"required\"`";
+        let message = format!("listener `{}` would read passwords in clear", config.name);
+        reader.problem(span.clone(), "listener.auth", Mistake::new(message, mend));
+    }
+    if config.auth && !has_passwords {
+        let message = "offers AUTH, and no account has a password";
+        reader.warn(
+            span.clone(),
+            "listener.auth",
+            message,
+            "add an [[account]] with `password_hash`",
+        );
+    }
+    if !config.auth && config.relay_from.is_empty() {
+        let mend = "add `relay_from = [\"10.20.0.0/16\"]` with your networks, or `auth = true`";
+        let message = format!("listener `{}` relays for nobody", config.name);
+        reader.problem(span.clone(), "listener.relay_from", Mistake::new(message, mend));
+    }
+    let public = config.bind.iter().any(|bind| open_relay::is_public_bind(bind.ip()));
+    if public && !section.open_relay_meant && open_relay::is_open(&config.relay_from) {
+        let mend = "list only your own networks; who is elsewhere uses AUTH. If strangers are kept away \
+                    by other means, write `i_know_this_is_an_open_relay = true`";
+        let message = format!(
+            "listener `{}` would be an open relay: `relay_from` covers more public addresses than a /16",
+            config.name
+        );
+        reader.problem(span.clone(), "listener.relay_from", Mistake::new(message, mend));
+    }
+}
+
+fn unique<'a>(
+    reader: &mut Reader,
+    key: &str,
+    names: impl Iterator<Item = (&'a Arc<str>, &'a Range<usize>)>,
+) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (name, span) in names {
+        if !seen.insert(name) {
+            let mistake =
+                Mistake::new(format!("`{name}` is there twice"), "give each its own name");
+            reader.problem(span.clone(), key, mistake);
+        }
+    }
+}
+
+fn check_binds(
+    listeners: &[Located<ListenerSection>],
+    admin: Option<std::net::SocketAddr>,
+    reader: &mut Reader,
+) {
+    let mut seen = Vec::new();
+    for bind in listeners.iter().flat_map(|listener| &listener.value.bind) {
+        // Port 0 takes a free one each time.
+        if bind.value.port() != 0 && (seen.contains(&bind.value) || admin == Some(bind.value)) {
+            let mistake =
+                Mistake::new(format!("{} is bound twice", bind.value), "remove one of the two");
+            reader.problem(bind.span.clone(), "listener.bind", mistake);
+        }
+        seen.push(bind.value);
+    }
+}
+
+fn sources(written: Vec<Located<Source>>, hostname: &str) -> Vec<Arc<Source>> {
+    if written.is_empty() {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let helo = hostname.to_owned();
+        return vec![Arc::new(Source {
+            name: DEFAULT_NAME.into(),
+            address: any,
+            public: any,
+            helo,
+        })];
+    }
+    written.into_iter().map(|source| Arc::new(source.value)).collect()
+}
+
+fn pools(
+    written: Vec<Located<PoolSection>>,
+    sources: &[Arc<Source>],
+    reader: &mut Reader,
+) -> Vec<Arc<Pool>> {
+    if written.is_empty() {
+        let sources = sources.iter().map(|source| Arc::clone(&source.name)).collect();
+        let (name, standby, rotation) = (DEFAULT_NAME.into(), Vec::new(), Rotation::RoundRobin);
+        return vec![Arc::new(Pool { name, sources, standby, rotation })];
+    }
+    let mut pools = Vec::new();
+    for pool in written {
+        let PoolSection { name, rotation, sources: active, standby } = pool.value;
+        let mut members: Vec<Arc<str>> = Vec::new();
+        for reference in active.iter().chain(&standby) {
+            if !sources.iter().any(|source| source.name == reference.value) {
+                let names: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
+                let mend = format!("write one of: {}", names.join(", "));
+                let mistake =
+                    Mistake::new(format!("there is no source `{}`", reference.value), mend);
+                reader.problem(reference.span.clone(), "pool.sources", mistake);
+            }
+            if members.contains(&reference.value) {
+                let message = format!("source `{}` is in the pool twice", reference.value);
+                reader.problem(
+                    reference.span.clone(),
+                    "pool.sources",
+                    Mistake::new(message, "remove one of the two"),
+                );
+            }
+            members.push(Arc::clone(&reference.value));
+        }
+        let names =
+            |list: Vec<Reference>| list.into_iter().map(|reference| reference.value).collect();
+        pools.push(Arc::new(Pool {
+            name,
+            sources: names(active),
+            standby: names(standby),
+            rotation,
+        }));
+    }
+    pools
+}
