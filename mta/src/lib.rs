@@ -4,5 +4,7 @@ pub mod egress;
 pub mod message;
 pub mod metrics;
 pub mod outside;
+pub mod policy;
 pub mod queue;
+pub mod smtp;
 pub mod spool;

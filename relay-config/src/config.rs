@@ -133,6 +133,8 @@ pub struct SessionLimits {
     pub message_size: ByteSize,
     /// Octets of a message's header section.
     pub header_size: ByteSize,
+    /// Octets of one line of a message, without its end (RFC 5321 4.5.3.1.6: 998).
+    pub line_length: u32,
     /// Received lines of a message before it counts as looping.
     pub hops: u32,
     /// Replies of class 4 and 5 before the session is closed.

@@ -290,6 +290,12 @@ fn session_limits(f: &mut Fields<'_>) -> SessionLimits {
             "Octets of the header section of a message.",
             size,
         ),
+        line_length: f.or(
+            "line_length",
+            "998",
+            "Octets of one line of a message (RFC 5321 4.5.3.1.6). Some receivers refuse or break longer ones.",
+            count_from(998),
+        ),
         hops: f.or(
             "hops",
             "30",

@@ -1,0 +1,337 @@
+//! Commands of a client (RFC 5321 section 4.1): a checked line in, a command or the reason why not out.
+//!
+//! Verbs and paths are ours to read, strictly; the parameters of MAIL and RCPT go through
+//! smtp-proto after repeated and unknown keywords have been refused (it lets them pass).
+
+use smtp_proto::{MAIL_BODY_8BITMIME, Request};
+
+use crate::message::{Address, AddressError, BodyType};
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// EHLO with the client's name.
+    Ehlo(String),
+    /// HELO with the client's name.
+    Helo(String),
+    /// MAIL FROM.
+    Mail(Path, MailParameters),
+    /// RCPT TO.
+    Rcpt(Path),
+    /// DATA
+    Data,
+    /// RSET
+    Rset,
+    /// NOOP
+    Noop,
+    /// QUIT
+    Quit,
+    /// VRFY
+    Vrfy,
+    /// EXPN
+    Expn,
+    /// HELP
+    Help,
+    /// STARTTLS
+    StartTls,
+    /// AUTH with the mechanism in capitals and the initial response, if any.
+    Auth(String, Option<String>),
+}
+
+/// What stands between `<` and `>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Path {
+    /// `<>`
+    Null,
+    /// `<postmaster>`, in any case (RFC 5321 4.1.1.3).
+    Postmaster,
+    /// A mailbox; a source route before it is dropped (RFC 5321 appendix C).
+    Mailbox(Address),
+}
+
+/// Parameters of MAIL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// Octets announced (RFC 1870); `None`: not said.
+    pub size: Option<u64>,
+    /// 7BIT or 8BITMIME (RFC 6152).
+    pub body: BodyType,
+}
+
+/// Why a line is no command that can be obeyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// 500 5.5.2
+    Unknown,
+    /// 501 5.5.2, with what was expected.
+    Syntax(&'static str),
+    /// 501 5.1.7 or 5.1.3: a bad address.
+    Address(AddressError),
+    /// 555 5.5.4: a parameter that was not offered.
+    Parameter,
+    /// 501 5.5.4: a parameter with a bad value, or given twice.
+    ParameterValue(&'static str),
+}
+
+impl Command {
+    /// From a line without its CRLF.
+    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+        if line.iter().any(|b| *b < b' ' && *b != b'\t') || line.contains(&127) {
+            return Err(CommandError::Syntax("commands have no control characters"));
+        }
+        let line =
+            std::str::from_utf8(line).map_err(|_| CommandError::Syntax("commands are ASCII"))?;
+        let line = line.trim_end_matches([' ', '\t']);
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let alone = |command: Self| {
+            if rest.is_empty() {
+                Ok(command)
+            } else {
+                Err(CommandError::Syntax("this command stands alone"))
+            }
+        };
+        match verb.to_ascii_uppercase().as_str() {
+            "EHLO" => client_name(rest).map(Self::Ehlo),
+            "HELO" => client_name(rest).map(Self::Helo),
+            "MAIL" => mail(rest),
+            "RCPT" => rcpt(rest),
+            "DATA" => alone(Self::Data),
+            "RSET" => alone(Self::Rset),
+            "QUIT" => alone(Self::Quit),
+            "STARTTLS" => alone(Self::StartTls),
+            "NOOP" => Ok(Self::Noop),
+            "VRFY" if rest.is_empty() => Err(CommandError::Syntax("VRFY needs an address")),
+            "VRFY" => Ok(Self::Vrfy),
+            "EXPN" => Ok(Self::Expn),
+            "HELP" => Ok(Self::Help),
+            "AUTH" => auth(rest),
+            _ => Err(CommandError::Unknown),
+        }
+    }
+}
+
+/// RFC 5321 says domain or literal; machines inside send names with underscores, and some
+/// printers send bare addresses. What can't be written into a Received line is refused.
+fn client_name(rest: &str) -> Result<String, CommandError> {
+    let name = rest.trim();
+    let fits = !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:[]".contains(&b));
+    if fits {
+        Ok(name.to_owned())
+    } else {
+        Err(CommandError::Syntax("give the name of your host, as in EHLO mail.example.pe"))
+    }
+}
+
+fn auth(rest: &str) -> Result<Command, CommandError> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().ok_or(CommandError::Syntax("AUTH needs a mechanism"))?;
+    let initial = words.next().map(str::to_owned);
+    match words.next() {
+        None => Ok(Command::Auth(mechanism.to_ascii_uppercase(), initial)),
+        Some(_) => Err(CommandError::Syntax("AUTH takes a mechanism and one response")),
+    }
+}
+
+fn mail(rest: &str) -> Result<Command, CommandError> {
+    let usage = "write MAIL FROM:<address>";
+    let rest = after_keyword(rest, "FROM:").ok_or(CommandError::Syntax(usage))?;
+    let (path, parameters) = split_path(rest).ok_or(CommandError::Syntax(usage))?;
+    let path = read_path(path)?;
+    if path == Path::Postmaster {
+        return Err(CommandError::Address(AddressError::Incomplete));
+    }
+    check_keywords(parameters, &["SIZE", "BODY", "AUTH"])?;
+    Ok(Command::Mail(path, mail_parameters(parameters)?))
+}
+
+fn rcpt(rest: &str) -> Result<Command, CommandError> {
+    let usage = "write RCPT TO:<address>";
+    let rest = after_keyword(rest, "TO:").ok_or(CommandError::Syntax(usage))?;
+    let (path, parameters) = split_path(rest).ok_or(CommandError::Syntax(usage))?;
+    let path = read_path(path)?;
+    if path == Path::Null {
+        return Err(CommandError::Address(AddressError::Incomplete));
+    }
+    check_keywords(parameters, &[])?;
+    Ok(Command::Rcpt(path))
+}
+
+fn after_keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
+    let text = text.trim_start();
+    let head = text.get(..keyword.len())?;
+    // A blank after the colon is against RFC 5321 and common in scripts.
+    head.eq_ignore_ascii_case(keyword).then(|| text[keyword.len()..].trim_start())
+}
+
+/// `<path>` and what follows it.
+fn split_path(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix('<')?;
+    let (mut quoted, mut escaped) = (false, false);
+    for (place, byte) in inside.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => {
+                let rest = &inside[place + 1..];
+                let separated = rest.is_empty() || rest.starts_with(' ');
+                return separated.then(|| (&inside[..place], rest.trim()));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn read_path(path: &str) -> Result<Path, CommandError> {
+    if path.is_empty() {
+        return Ok(Path::Null);
+    }
+    if path.eq_ignore_ascii_case("postmaster") {
+        return Ok(Path::Postmaster);
+    }
+    let mailbox = match path.strip_prefix('@') {
+        // @one,@two:mailbox
+        Some(route) => route.split_once(':').map(|(_, mailbox)| mailbox).unwrap_or(""),
+        None => path,
+    };
+    Address::parse(mailbox).map(Path::Mailbox).map_err(CommandError::Address)
+}
+
+fn check_keywords(parameters: &str, known: &[&str]) -> Result<(), CommandError> {
+    let mut seen: Vec<String> = Vec::new();
+    for word in parameters.split(' ').filter(|word| !word.is_empty()) {
+        let keyword = word.split('=').next().unwrap_or("").to_ascii_uppercase();
+        if !known.contains(&keyword.as_str()) {
+            return Err(CommandError::Parameter);
+        }
+        if seen.contains(&keyword) {
+            return Err(CommandError::ParameterValue("a parameter is given twice"));
+        }
+        seen.push(keyword);
+    }
+    Ok(())
+}
+
+fn mail_parameters(parameters: &str) -> Result<MailParameters, CommandError> {
+    if parameters.is_empty() {
+        return Ok(MailParameters::default());
+    }
+    let has = |keyword: &str| {
+        parameters
+            .split(' ')
+            .any(|word| word.get(..keyword.len()).is_some_and(|w| w.eq_ignore_ascii_case(keyword)))
+    };
+    let line = format!("MAIL FROM:<> {parameters}\r\n");
+    let bad = CommandError::ParameterValue("a parameter has a value that cannot be read");
+    let Ok(Request::Mail { from }) = Request::parse(&mut line.as_bytes().iter()) else {
+        return Err(bad);
+    };
+    if from.flags & smtp_proto::MAIL_BODY_BINARYMIME != 0 {
+        return Err(CommandError::ParameterValue("BINARYMIME is not offered"));
+    }
+    let body =
+        if from.flags & MAIL_BODY_8BITMIME != 0 { BodyType::EightBit } else { BodyType::SevenBit };
+    let size = has("SIZE=").then_some(from.size as u64);
+    if has("SIZE") && size.is_none() {
+        return Err(bad);
+    }
+    Ok(MailParameters { size, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<Command, CommandError>) {
+        assert_eq!(Command::parse(line.as_bytes()), expected, "{line}");
+    }
+
+    fn mailbox(text: &str) -> Path {
+        Path::Mailbox(Address::parse(text).unwrap())
+    }
+
+    fn mail(path: Path, size: Option<u64>, body: BodyType) -> Result<Command, CommandError> {
+        Ok(Command::Mail(path, MailParameters { size, body }))
+    }
+
+    #[test]
+    fn commands_are_read() {
+        use BodyType::{EightBit, SevenBit};
+        check("ehlo pc_07.local", Ok(Command::Ehlo("pc_07.local".to_owned())));
+        check("HELO [10.1.2.3]", Ok(Command::Helo("[10.1.2.3]".to_owned())));
+        check("mail from:<a@x.pe>", mail(mailbox("a@x.pe"), None, SevenBit));
+        check(
+            "MAIL FROM: <a@x.pe> SIZE=12 body=8bitmime",
+            mail(mailbox("a@x.pe"), Some(12), EightBit),
+        );
+        check("MAIL FROM:<> AUTH=<>", mail(Path::Null, None, SevenBit));
+        check("RCPT TO:<\"a b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a b\"@x.pe"))));
+        check("RCPT TO:<\"a>b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a>b\"@x.pe"))));
+        check("RCPT TO:<@r.pe,@s.pe:a@x.pe>", Ok(Command::Rcpt(mailbox("a@x.pe"))));
+        check("RCPT TO:<a@[192.0.2.1]>", Ok(Command::Rcpt(mailbox("a@[192.0.2.1]"))));
+        check("RCPT TO:<PostMaster>", Ok(Command::Rcpt(Path::Postmaster)));
+        check(
+            "auth plain AGEAYg==",
+            Ok(Command::Auth("PLAIN".to_owned(), Some("AGEAYg==".to_owned()))),
+        );
+        check("DATA ", Ok(Command::Data));
+        check("NOOP whatever", Ok(Command::Noop));
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed() {
+        let syntax = |line: &str| {
+            assert!(
+                matches!(Command::parse(line.as_bytes()), Err(CommandError::Syntax(_))),
+                "{line}"
+            );
+        };
+        for line in [
+            "EHLO",
+            "EHLO a b",
+            "EHLO a<b",
+            "MAIL",
+            "MAIL FROM:a@x.pe",
+            "MAIL FROM:<a@x.pe",
+            "MAIL FROM:<a@x.pe>SIZE=1",
+            "MAIL TO:<a@x.pe>",
+            "DATA now",
+            "RSET x",
+            "QUIT x",
+            "STARTTLS x",
+            "VRFY",
+            "AUTH",
+            "AUTH PLAIN a b",
+            "NO\u{7}OP",
+            "NOOP ñ\u{1}",
+        ] {
+            syntax(line);
+        }
+        check("", Err(CommandError::Unknown));
+        check("GET / HTTP/1.1", Err(CommandError::Unknown));
+        check("MAIL FROM:<a>", Err(CommandError::Address(AddressError::Incomplete)));
+        check("MAIL FROM:<ñ@x.pe>", Err(CommandError::Address(AddressError::NeedsUtf8)));
+        check("RCPT TO:<>", Err(CommandError::Address(AddressError::Incomplete)));
+        check("RCPT TO:<a@x.pe> NOTIFY=NEVER", Err(CommandError::Parameter));
+        check("MAIL FROM:<a@x.pe> SMTPUTF8", Err(CommandError::Parameter));
+        let value = |line: &str| {
+            assert!(
+                matches!(Command::parse(line.as_bytes()), Err(CommandError::ParameterValue(_))),
+                "{line}"
+            );
+        };
+        for line in [
+            "MAIL FROM:<a@x.pe> SIZE=1 SIZE=2",
+            "MAIL FROM:<a@x.pe> SIZE=x",
+            "MAIL FROM:<a@x.pe> SIZE",
+            "MAIL FROM:<a@x.pe> SIZE=-1",
+            "MAIL FROM:<a@x.pe> BODY=BINARYMIME",
+            "MAIL FROM:<a@x.pe> BODY=9BIT",
+        ] {
+            value(line);
+        }
+    }
+}
