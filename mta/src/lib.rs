@@ -1,10 +1,14 @@
 //! Tambo, a mail relay. `ARCHITECTURE.md` is the map; a folder here is a stage of mail.
 
+pub mod dispatch;
 pub mod egress;
 pub mod message;
 pub mod metrics;
+pub mod outcome;
 pub mod outside;
 pub mod policy;
 pub mod queue;
 pub mod smtp;
+pub mod smtp_in;
+pub mod smtp_out;
 pub mod spool;

@@ -11,8 +11,9 @@ use crate::config::{
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
-    boolean, count_from, duration, host, host_name, ip, list, located, mailbox, name, network,
-    one_of, password_hash, path, pattern, port, rate, share, size, socket, some, string, text,
+    boolean, count_from, domain_pattern, duration, host, host_name, ip, list, located, mailbox,
+    name, network, one_of, password_hash, path, pattern, port, rate, share, size, socket, some,
+    string, text,
 };
 use crate::problem::Mistake;
 
@@ -550,8 +551,12 @@ fn site_limits(f: &mut Fields<'_>) -> SiteLimits {
 }
 
 fn route(f: &mut Fields<'_>) -> Option<Route> {
-    let recipients =
-        f.required("recipients", "[\"*@interno.example.pe\"]", "Whom it is for.", some(pattern));
+    let recipients = f.required(
+        "recipients",
+        "[\"*@interno.example.pe\"]",
+        "Whom it is for: `*@example.pe`, `*@*.example.pe` or `*`.",
+        some(domain_pattern),
+    );
     let written = f.is_written("smarthost");
     let smarthost = f.inline("smarthost", "The server that takes this mail.", smarthost);
     if !written && f.is_written("recipients") {

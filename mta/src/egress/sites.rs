@@ -362,6 +362,11 @@ impl<T> Egress<T> {
         (self.connections.len(), ready)
     }
 
+    /// Whether anything is known of the site.
+    pub fn has_site(&self, site: &str) -> bool {
+        self.sites.contains_key(site)
+    }
+
     /// Whether a pool of this name exists.
     pub fn has_pool(&self, pool: &str) -> bool {
         self.sources.has_pool(pool)

@@ -57,4 +57,12 @@ impl SubmittedBody {
             Self::Stored { size, .. } => *size,
         }
     }
+
+    /// Pieces that were written before the message exists.
+    pub fn chunks(&self) -> u32 {
+        match self {
+            Self::Whole(_) => 0,
+            Self::Stored { chunks, .. } => *chunks,
+        }
+    }
 }

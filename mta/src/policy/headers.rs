@@ -38,8 +38,6 @@ pub struct Examined {
     pub headers: Headers,
     /// Its octets without the lines meant for the relay.
     pub kept: Bytes,
-    /// The message has no header section: its first line is text already.
-    pub headless: bool,
 }
 
 /// Why a message is refused for its headers.
@@ -60,14 +58,14 @@ pub fn examine(
 ) -> Result<Examined, HeaderFlaw> {
     let mut headers = Headers::default();
     let mut removed: Vec<(usize, usize)> = Vec::new();
-    let mut headless = false;
     let mut at = 0;
     while at < section.len() {
         let end = field_end(section, at);
         let field = &section[at..end];
         let Some((name, value)) = split_field(field) else {
-            headless = at == 0;
-            break;
+            // A line in the middle that is no field stays where it is.
+            at = end;
+            continue;
         };
         match name.to_ascii_lowercase().as_slice() {
             b"message-id" => {
@@ -89,7 +87,12 @@ pub fn examine(
     if let Some(allowed) = from_allowed {
         check_from(section, allowed)?;
     }
-    Ok(Examined { headers, kept: without(section, &removed), headless })
+    Ok(Examined { headers, kept: without(section, &removed) })
+}
+
+/// Whether a line is the start of a header field.
+pub fn is_field(line: &[u8]) -> bool {
+    split_field(line).is_some()
 }
 
 /// Where the field that starts at `at` ends, folded lines included.
@@ -208,11 +211,15 @@ mod tests {
         let found =
             read("Received: a\r\n\tb\r\nMESSAGE-ID: <x@y>\r\ndate : now\r\nReceived: c\r\n", false)
                 .unwrap();
-        assert_eq!((found.headers.hops, found.headers.has_date, found.headless), (2, true, false));
+        assert_eq!((found.headers.hops, found.headers.has_date), (2, true));
         assert_eq!(found.headers.message_id.as_deref(), Some("x@y"));
         assert!(!read("Subject: x\r\n", false).unwrap().headers.has_date);
-        assert!(read("hello there\r\n", false).unwrap().headless);
-        assert!(!read("", false).unwrap().headless);
+        assert!(is_field(b"Subject : x\r\n") && is_field(b"X-1:\r\n"));
+        assert!(
+            !is_field(b"hello there\r\n")
+                && !is_field(b"\r\n")
+                && !is_field(b"From ana at 09:00\r\n")
+        );
     }
 
     #[test]

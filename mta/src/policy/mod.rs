@@ -6,8 +6,8 @@ mod headers;
 mod ledger;
 mod trace;
 
-pub use headers::{Examined, HeaderFlaw, Headers, examine};
-pub use trace::{Trace, received};
+pub use headers::{Examined, HeaderFlaw, Headers, examine, is_field};
+pub use trace::{Trace, own_message_id, received};
 
 use std::collections::HashMap;
 use std::net::IpAddr;

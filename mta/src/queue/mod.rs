@@ -255,6 +255,21 @@ impl Queue {
         self.committer.ride(events.iter().flat_map(event_index::operations).collect())
     }
 
+    /// Writes what others keep in [`crate::spool::Family::State`].
+    pub fn write_state(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
+        self.committer.ride(operations)
+    }
+
+    /// Everything that was handed in before can be read when this returns.
+    pub async fn barrier(&self) -> Result<(), CommitError> {
+        self.committer.write(Vec::new()).await
+    }
+
+    /// How the spool is; changes are seen by whoever holds this.
+    pub fn health(&self) -> tokio::sync::watch::Receiver<SpoolHealth> {
+        self.committer.health()
+    }
+
     /// Gives a delivery back unchanged: it is due as before.
     pub fn give_back(&self, ready: &Ready) {
         self.leaves(ready, ready.listed_due);

@@ -47,6 +47,7 @@ pub struct DataReceiver {
     flaw: Option<Flaw>,
     eight_bit: bool,
     leading_dots: bool,
+    ended: bool,
 }
 
 impl DataReceiver {
@@ -65,6 +66,7 @@ impl DataReceiver {
             flaw: None,
             eight_bit: false,
             leading_dots: false,
+            ended: false,
         }
     }
 
@@ -82,6 +84,7 @@ impl DataReceiver {
             };
             if ended {
                 end = Received::End;
+                self.ended = true;
                 break;
             }
         }
@@ -98,9 +101,9 @@ impl DataReceiver {
         self.body.split().freeze()
     }
 
-    /// Octets of lines that nobody has taken yet.
-    pub fn pending(&self) -> usize {
-        self.body.len()
+    /// The final dot was seen.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Octets of the message so far.

@@ -1,0 +1,175 @@
+//! The life of one connection: open, pull, deliver, report, pull again, close.
+
+use std::sync::Arc;
+
+use relay_config::config::Source;
+use tokio::sync::Notify;
+
+use crate::egress::{ConnectionId, Pull};
+use crate::message::{Failure, Outcome, Retry, Scope};
+use crate::outcome::Context;
+use crate::queue::Ready;
+use crate::smtp_out::{Connection, Route, unreadable};
+
+use super::{Dispatch, lane_key};
+
+/// What a connection has at hand.
+struct Link {
+    id: ConnectionId,
+    route: Arc<Route>,
+    source: Arc<Source>,
+    connection: Connection,
+    /// Messages that it has carried.
+    carried: u32,
+}
+
+impl Dispatch {
+    pub(super) async fn connection(
+        self: Arc<Self>,
+        id: ConnectionId,
+        route: Arc<Route>,
+        source: Arc<Source>,
+        waker: Arc<Notify>,
+    ) {
+        let avoided: Vec<String> = {
+            let (state, now) = (self.state(), self.queue.now());
+            let names = route.hosts.iter().map(|host| host.name.clone());
+            names.filter(|host| state.egress.is_avoided(&route.site, host, now)).collect()
+        };
+        let opened = self.connector.open(&route, &source, self.random_seed(), &avoided).await;
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(failure) => return self.not_opened(id, &route, &source.name, &failure).await,
+        };
+        self.state().egress.opened(id);
+        let mut link = Link { id, route, source, connection, carried: 0 };
+        let usable = self.work(&mut link, &waker).await;
+        // The server still counts the connection until it is closed, so it leaves our books after that.
+        if usable {
+            link.connection.quit().await;
+        }
+        let wanting = {
+            let mut state = self.state();
+            state.wakers.remove(&id);
+            state.egress.closed(id)
+        };
+        self.ended.notify_waiters();
+        self.balance_all(&wanting);
+    }
+
+    /// Pulls and delivers until there is nothing more to do or the connection breaks (`false`).
+    async fn work(&self, link: &mut Link, waker: &Notify) -> bool {
+        loop {
+            let now = self.queue.now();
+            let pulled = if self.may_start() {
+                self.state().egress.pull(link.id, now, |ready: &Ready| ready.recipients().len())
+            } else {
+                Pull::Close
+            };
+            match pulled {
+                Pull::Close => return true,
+                Pull::Deliver(ready) => {
+                    if !self.deliver(link, ready).await {
+                        return false;
+                    }
+                }
+                Pull::Idle => {
+                    tokio::select! {
+                        biased;
+                        () = waker.notified() => {}
+                        () = link.connection.watch(self.config.idle_timeout) => return true,
+                    }
+                }
+                Pull::Wait(until) => {
+                    let wait = until.since(now);
+                    if wait > self.config.idle_timeout {
+                        return true;
+                    }
+                    tokio::select! {
+                        biased;
+                        () = tokio::time::sleep(wait) => {}
+                        () = waker.notified() => {}
+                        () = link.connection.watch(wait * 2) => return true,
+                    }
+                }
+            }
+        }
+    }
+
+    /// One delivery over this connection; false: the connection is of no more use.
+    async fn deliver(&self, link: &mut Link, mut ready: Ready) -> bool {
+        let context = Context {
+            site: Some(link.route.site.to_string()),
+            mx: Some(link.connection.host.clone()),
+            source: Some(link.source.name.to_string()),
+            pool: None,
+            tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
+        };
+        let body = match self.queue.body(&ready.message, ready.body.clone()).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(message = %ready.message.id, %error, "a body cannot be read");
+                self.fail(ready, &unreadable(error.to_string()), context).await;
+                return true;
+            }
+        };
+        let recipients = ready.recipients();
+        let batch = usize::try_from(self.config.recipients_per_transaction).unwrap_or(usize::MAX);
+        let mut outcomes = Vec::with_capacity(recipients.len());
+        let mut usable = true;
+        for batch in recipients.chunks(batch) {
+            if !usable {
+                break;
+            }
+            let transacted = link.connection.deliver(&ready.message, &body.pieces, batch).await;
+            outcomes.extend(transacted.outcomes);
+            usable = transacted.usable;
+        }
+        link.carried += 1;
+        if let Some(failure) = broken(&outcomes).cloned() {
+            // What was not begun shares the fate of what broke.
+            outcomes.resize(recipients.len(), Outcome::Failed(failure.clone()));
+            if let Some(again) = self.elsewhere(link, &mut ready, &outcomes) {
+                let pool = self.pool_of(&self.state(), &ready);
+                let mut state = self.state();
+                if again == Again::OtherHost {
+                    state.egress.avoid(&link.route.site, &link.connection.host, self.queue.now());
+                }
+                let key = lane_key(&ready.delivery);
+                state.egress.push_back(&link.route.site, &pool, key, ready);
+                return usable;
+            }
+        }
+        self.conclude(ready, outcomes, context, Some(&body.pieces)).await;
+        usable
+    }
+
+    /// Whether the delivery goes on at once: at another host, or over a new connection where
+    /// the server had left an old one.
+    fn elsewhere(&self, link: &Link, ready: &mut Ready, outcomes: &[Outcome]) -> Option<Again> {
+        let untouched = outcomes.iter().all(|outcome| {
+            matches!(outcome, Outcome::Failed(Failure { retry: Retry::NextHost, .. }))
+        });
+        let left = link.carried > 1;
+        let hosts = u32::try_from(link.route.hosts.len()).unwrap_or(u32::MAX);
+        if !untouched || ready.hosts_failed + 1 >= hosts + u32::from(left) {
+            return None;
+        }
+        ready.hosts_failed += 1;
+        Some(if left { Again::NewConnection } else { Again::OtherHost })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    OtherHost,
+    NewConnection,
+}
+
+/// The failure that ended the connection, if one did.
+fn broken(outcomes: &[Outcome]) -> Option<&Failure> {
+    outcomes.iter().rev().find_map(|outcome| match outcome {
+        Outcome::Failed(failure) if failure.scope == Scope::Session => Some(failure),
+        _ => None,
+    })
+}

@@ -1,0 +1,344 @@
+//! The loop that joins queue, egress and smtp_out: what is due gets a route, a turn, a source
+//! and a connection; what comes back is written with its events and a notice to the sender.
+//!
+//! One task for each open connection, which pulls its next delivery when it has finished one;
+//! one for each domain that is being looked up. Everything else happens under one short lock.
+
+mod connection;
+mod housekeeping;
+mod report;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use prometheus::{IntCounterVec, IntGauge};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use relay_config::config::Delivery as DeliveryConfig;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::egress::{Action, ConnectionId, Egress, LaneKey, Opened, SiteKind, Sources};
+use crate::message::{Delivery, Domain, Failure, Timestamp};
+use crate::metrics::{self, limit_hit};
+use crate::outcome::Context;
+use crate::policy::Policy;
+use crate::queue::{Outlet, Queue, Ready};
+use crate::smtp_out::{Connector, Resolver, Route};
+
+/// Domains that are looked up at a time.
+const LOOKUPS_MAX: usize = 200;
+/// Routes remembered; what is beyond is looked up again (the DNS client has its own cache).
+const ROUTES_MAX: usize = 50_000;
+
+pub(crate) static OUTCOMES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Outcomes of recipients: delivered, deferred, bounced, expired";
+    metrics::counters("tambo_outcomes_total", help, &["outcome"])
+});
+static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge("tambo_connections", "Connections to servers that are open or coming up")
+});
+static READY: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge("tambo_ready_deliveries", "Deliveries in memory that wait for a connection")
+});
+
+/// What delivers.
+pub struct Dispatch {
+    me: Weak<Self>,
+    pub(crate) queue: Arc<Queue>,
+    resolver: Resolver,
+    connector: Connector,
+    policy: Arc<Policy>,
+    config: DeliveryConfig,
+    state: Mutex<State>,
+    random: Mutex<StdRng>,
+    lookups: Semaphore,
+    stopping: AtomicBool,
+    /// A connection has ended.
+    ended: Notify,
+}
+
+struct State {
+    egress: Egress<Ready>,
+    routes: HashMap<Arc<str>, Arc<Route>>,
+    /// Domains that are being looked up, and what waits for it.
+    resolving: HashMap<Arc<str>, Vec<Ready>>,
+    /// The way to each site that has something to do.
+    sites: HashMap<Arc<str>, Arc<Route>>,
+    wakers: HashMap<ConnectionId, Arc<Notify>>,
+}
+
+/// What a dispatch is made of.
+pub struct Parts {
+    /// Where deliveries come from and outcomes go.
+    pub queue: Arc<Queue>,
+    /// Routes.
+    pub resolver: Resolver,
+    /// Connections.
+    pub connector: Connector,
+    /// Whose failures are reported where; our name.
+    pub policy: Arc<Policy>,
+    /// What the operator decided.
+    pub config: DeliveryConfig,
+    /// Sources and pools.
+    pub sources: Sources,
+    /// For jitter and the order of equal hosts.
+    pub seed: u64,
+}
+
+impl Dispatch {
+    /// Takes what the queue hands out from now on.
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let limits = (&parts.config.limits).into();
+        let connections = usize::try_from(parts.config.connections).unwrap_or(usize::MAX);
+        let egress = Egress::new(parts.sources, limits, connections);
+        let dispatch = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            queue: parts.queue,
+            resolver: parts.resolver,
+            connector: parts.connector,
+            policy: parts.policy,
+            config: parts.config,
+            state: Mutex::new(State {
+                egress,
+                routes: HashMap::new(),
+                resolving: HashMap::new(),
+                sites: HashMap::new(),
+                wakers: HashMap::new(),
+            }),
+            random: Mutex::new(StdRng::seed_from_u64(parts.seed)),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            stopping: AtomicBool::new(false),
+            ended: Notify::new(),
+        });
+        dispatch.queue.set_outlet(Arc::clone(&dispatch) as Arc<dyn Outlet>);
+        dispatch
+    }
+
+    /// No delivery is started any more; returns when those in flight have ended.
+    pub async fn drain(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for waker in self.state().wakers.values() {
+            waker.notify_one();
+        }
+        loop {
+            let ended = self.ended.notified();
+            if self.state().egress.counts().0 == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Connections open or coming up, and deliveries that wait for one.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state();
+        let (connections, ready) = state.egress.counts();
+        (connections, ready + state.resolving.values().map(Vec::len).sum::<usize>())
+    }
+
+    /// Each source with its pools and whether this machine has its address.
+    pub fn sources(&self) -> Vec<(Arc<relay_config::config::Source>, Vec<Arc<str>>, bool)> {
+        self.state().egress.sources().list()
+    }
+
+    fn may_start(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.queue.may_deliver()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn random_seed(&self) -> u64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
+    /// The pool of a message: its own while there is one of that name, else the default.
+    fn pool_of(&self, state: &State, ready: &Ready) -> Arc<str> {
+        match &ready.message.pool {
+            Some(pool) if state.egress.has_pool(pool) => pool.as_str().into(),
+            _ => Arc::clone(&self.config.pool),
+        }
+    }
+
+    /// Gives a delivery its place at the site of its route.
+    fn push(
+        &self,
+        state: &mut State,
+        route: &Arc<Route>,
+        ready: Ready,
+        now: Timestamp,
+    ) -> Result<(), Box<(Ready, Failure)>> {
+        let pool = self.pool_of(state, &ready);
+        let kind = if route.smarthost { SiteKind::Smarthost } else { SiteKind::Mx };
+        state.sites.insert(Arc::clone(&route.site), Arc::clone(route));
+        let key = lane_key(&ready.delivery);
+        state.egress.push((&route.site, kind), &pool, key, ready, now).map_err(Box::new)
+    }
+
+    /// Wakes and opens connections, as egress says.
+    fn balance(&self, state: &mut State, site: &Arc<str>) {
+        if !self.may_start() {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else { return };
+        for action in state.egress.balance(site, self.queue.now()) {
+            match action {
+                Action::Wake(id) => {
+                    if let Some(waker) = state.wakers.get(&id) {
+                        waker.notify_one();
+                    }
+                }
+                Action::Open { connection, site, source } => {
+                    let Some(route) = state.sites.get(&site).cloned() else { continue };
+                    let waker = Arc::new(Notify::new());
+                    state.wakers.insert(connection, Arc::clone(&waker));
+                    let me = Arc::clone(&me);
+                    tokio::spawn(
+                        async move { me.connection(connection, route, source, waker).await },
+                    );
+                }
+            }
+        }
+        let (connections, ready) = state.egress.counts();
+        CONNECTIONS.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        READY.set(i64::try_from(ready).unwrap_or(i64::MAX));
+    }
+
+    /// Looks a domain up, then gives everything that waited for it its place, or the reason why not.
+    async fn look_up(self: Arc<Self>, name: Arc<str>) {
+        let found = {
+            let _turn = self.lookups.acquire().await;
+            match Domain::parse(&name) {
+                Ok(domain) => self.resolver.route(&domain, self.queue.now()).await,
+                Err(_) => Err(crate::smtp_out::unreadable(format!("{name} is no domain"))),
+            }
+        };
+        let failed = match found {
+            Ok(route) => self.place(&name, &Arc::new(route)),
+            Err(failure) => {
+                let waiting = self.state().resolving.remove(&name).unwrap_or_default();
+                waiting.into_iter().map(|ready| Box::new((ready, failure.clone()))).collect()
+            }
+        };
+        for item in failed {
+            let (ready, failure) = *item;
+            let site = self.state().routes.get(&name).map(|route| route.site.to_string());
+            let context = Context {
+                site: Some(site.unwrap_or_else(|| name.to_string())),
+                ..Context::default()
+            };
+            self.fail(ready, &failure, context).await;
+        }
+    }
+
+    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<Box<(Ready, Failure)>> {
+        let now = self.queue.now();
+        let mut state = self.state();
+        let waiting = state.resolving.remove(name).unwrap_or_default();
+        if state.routes.len() >= ROUTES_MAX {
+            state.routes.retain(|_, route| route.until > now);
+            if state.routes.len() >= ROUTES_MAX {
+                limit_hit("routes");
+                state.routes.clear();
+            }
+        }
+        state.routes.insert(Arc::clone(name), Arc::clone(route));
+        let mut failed = Vec::new();
+        for ready in waiting {
+            failed.extend(self.push(&mut state, route, ready, now).err());
+        }
+        self.balance(&mut state, &route.site);
+        failed
+    }
+
+    /// All sites that were waiting for room, or for better days.
+    fn balance_all(&self, sites: &[Arc<str>]) {
+        let mut state = self.state();
+        for site in sites {
+            self.balance(&mut state, site);
+        }
+    }
+
+    /// A connection could not be opened.
+    async fn not_opened(&self, id: ConnectionId, route: &Route, source: &str, failure: &Failure) {
+        let (failed, wanting) = {
+            let mut state = self.state();
+            state.wakers.remove(&id);
+            let failed = match state.egress.failed_to_open(id, failure, self.queue.now()) {
+                Opened::OthersGoOn => Vec::new(),
+                Opened::SiteDown(failed) => failed,
+            };
+            (failed, state.egress.closed(id))
+        };
+        self.ended.notify_waiters();
+        for ready in failed {
+            let context = Context {
+                site: Some(route.site.to_string()),
+                source: Some(source.to_owned()),
+                ..Context::default()
+            };
+            self.fail(ready, failure, context).await;
+        }
+        self.balance_all(&wanting);
+    }
+}
+
+impl Outlet for Dispatch {
+    fn ready(&self, deliveries: Vec<Ready>) {
+        let now = self.queue.now();
+        let Some(me) = self.me.upgrade() else { return };
+        let mut failed = Vec::new();
+        let mut touched: Vec<Arc<str>> = Vec::new();
+        let mut state = self.state();
+        for ready in deliveries {
+            let domain: Arc<str> = ready.delivery.domain.as_str().into();
+            let known = state.routes.get(&domain).filter(|route| route.until > now).cloned();
+            if let Some(route) = known {
+                if !touched.contains(&route.site) {
+                    touched.push(Arc::clone(&route.site));
+                }
+                failed.extend(
+                    self.push(&mut state, &route, ready, now).err().map(|item| (item, route)),
+                );
+                continue;
+            }
+            let waiting = state.resolving.entry(Arc::clone(&domain)).or_default();
+            waiting.push(ready);
+            if waiting.len() == 1 {
+                let me = Arc::clone(&me);
+                tokio::spawn(async move { me.look_up(domain).await });
+            }
+        }
+        for site in touched {
+            self.balance(&mut state, &site);
+        }
+        drop(state);
+        if !failed.is_empty() {
+            tokio::spawn(async move {
+                for (item, route) in failed {
+                    let (ready, failure) = *item;
+                    let context =
+                        Context { site: Some(route.site.to_string()), ..Context::default() };
+                    me.fail(ready, &failure, context).await;
+                }
+            });
+        }
+    }
+
+    fn recall(&self, delivery: &Delivery) -> Option<Ready> {
+        let mut state = self.state();
+        let wanted = |ready: &Ready| ready.delivery.id == delivery.id;
+        if let Some(waiting) = state.resolving.get_mut(delivery.domain.as_str())
+            && let Some(place) = waiting.iter().position(wanted)
+        {
+            return Some(waiting.remove(place));
+        }
+        state.egress.take(&lane_key(delivery), wanted)
+    }
+}
+
+fn lane_key(delivery: &Delivery) -> LaneKey {
+    (delivery.domain.as_str().into(), delivery.lane)
+}

@@ -1,0 +1,87 @@
+//! Events of the recipients of a delivery.
+
+use crate::message::{
+    Delivery, Event, EventKind, Id, Message, Outcome, RecipientState, Reply, Timestamp,
+};
+use crate::queue::state::{Changes, Transition};
+
+use super::classify::category;
+
+/// How an attempt was made; empty where none was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Where the mail really goes.
+    pub site: Option<String>,
+    /// Host that was spoken to.
+    pub mx: Option<String>,
+    /// Source that was used.
+    pub source: Option<String>,
+    /// Pool it stands in.
+    pub pool: Option<String>,
+    /// Protocol and cipher suite, `none` in clear.
+    pub tls: Option<String>,
+}
+
+/// One event for each recipient that was waiting. `ids` gives out event ids.
+pub fn events(
+    delivery: &Delivery,
+    message: &Message,
+    changes: &Changes,
+    context: &Context,
+    now: Timestamp,
+    mut ids: impl FnMut() -> Id,
+) -> Vec<Event> {
+    let transitions = changes.transitions.iter();
+    transitions
+        .filter_map(|transition| {
+            let recipient = delivery.recipients.get(transition.recipient)?;
+            let mut event = Event::new(ids(), kind(transition));
+            event.message = Some(message.id);
+            event.message_id.clone_from(&message.message_id);
+            event.listener = Some(message.listener.clone());
+            event.account = Some(message.account.clone());
+            event.pool = context.pool.clone().or_else(|| message.pool.clone());
+            event.tags.clone_from(&message.tags);
+            event.sender = Some(message.sender.to_string());
+            event.recipient = Some(recipient.address.to_string());
+            event.site.clone_from(&context.site);
+            event.mx.clone_from(&context.mx);
+            event.source.clone_from(&context.source);
+            event.tls.clone_from(&context.tls);
+            event.attempt = Some(delivery.attempts);
+            event.size = Some(message.size());
+            event.seconds = Some(now.since(message.id.time()).as_secs_f64());
+            describe(&mut event, transition, changes.next);
+            Some(event)
+        })
+        .collect()
+}
+
+fn kind(transition: &Transition) -> EventKind {
+    match transition.state {
+        RecipientState::Queued => EventKind::Deferred,
+        RecipientState::Delivered => EventKind::Delivered,
+        RecipientState::Bounced => EventKind::Bounced,
+        RecipientState::Expired => EventKind::Expired,
+    }
+}
+
+fn describe(event: &mut Event, transition: &Transition, next: Option<Timestamp>) {
+    match &transition.outcome {
+        Outcome::Delivered(reply) => take_reply(event, reply),
+        Outcome::Failed(failure) => {
+            take_reply(event, &failure.reply);
+            event.category = Some(category(&failure.reply).to_owned());
+            event.detail = Some(failure.cause.clone());
+            if transition.state == RecipientState::Queued {
+                event.next_attempt = next.map(Timestamp::to_rfc3339);
+            }
+        }
+    }
+}
+
+fn take_reply(event: &mut Event, reply: &Reply) {
+    event.code = Some(reply.code);
+    event.enhanced = reply.enhanced.map(|code| code.to_string());
+    event.reply = Some(reply.text.clone());
+}

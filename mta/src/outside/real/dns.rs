@@ -1,0 +1,137 @@
+//! Names, asked of the system's resolvers or of those that the configuration lists.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use relay_config::config::Dns;
+
+use crate::outside::{Answer, BoxFuture, DnsError, MailDns, Mx};
+
+/// An answer is not asked for again for at least this long, whatever its TTL.
+const TTL_MIN: Duration = Duration::from_secs(30);
+/// Nor remembered longer than this.
+const TTL_MAX: Duration = Duration::from_hours(24);
+
+/// A stub resolver with a cache.
+pub struct SystemDns {
+    resolver: TokioResolver,
+}
+
+impl SystemDns {
+    /// From the configuration.
+    pub fn new(config: &Dns) -> Result<Self, String> {
+        let builder = if config.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(|error| format!("/etc/resolv.conf: {error}"))?
+        } else {
+            let servers = config.servers.iter().map(|server| {
+                let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
+                for connection in &mut name_server.connections {
+                    connection.port = server.port();
+                }
+                name_server
+            });
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let mut builder = builder;
+        let options = builder.options_mut();
+        options.timeout = config.timeout;
+        options.attempts = 2;
+        options.cache_size = u64::from(config.cache_entries);
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.positive_min_ttl = Some(TTL_MIN);
+        options.positive_max_ttl = Some(TTL_MAX);
+        options.negative_max_ttl = Some(Duration::from_mins(15));
+        options.edns_payload_len = 1232;
+        options.ndots = 0;
+        let resolver = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self { resolver })
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, DnsError> {
+        // A final dot: no search list.
+        self.resolver.lookup(format!("{name}."), kind).await.map_err(|error| dns_error(&error))
+    }
+}
+
+impl MailDns for SystemDns {
+    fn mx<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<Answer<Vec<Mx>>, DnsError>> {
+        Box::pin(async move {
+            let lookup = self.ask(domain, RecordType::MX).await?;
+            let records = collect(&lookup, |data| match data {
+                RData::MX(mx) => {
+                    let host = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+                    Some(Mx { preference: mx.preference, host })
+                }
+                _ => None,
+            });
+            answer(records, &lookup)
+        })
+    }
+
+    fn addresses<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>> {
+        Box::pin(async move {
+            let (four, six) =
+                tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+            let four = four.and_then(|lookup| {
+                let found = collect(&lookup, |data| match data {
+                    RData::A(a) => Some(IpAddr::V4(a.0)),
+                    _ => None,
+                });
+                answer(found, &lookup)
+            });
+            let six = six.and_then(|lookup| {
+                let found = collect(&lookup, |data| match data {
+                    RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+                    _ => None,
+                });
+                answer(found, &lookup)
+            });
+            match (four, six) {
+                (Ok(mut four), Ok(six)) => {
+                    four.records.extend(six.records);
+                    four.ttl = four.ttl.min(six.ttl);
+                    Ok(four)
+                }
+                (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+                // One that did not answer leaves the question open.
+                (Err(error @ DnsError::Unavailable(_)), Err(_)) => Err(error),
+                (Err(_), Err(error)) => Err(error),
+            }
+        })
+    }
+}
+
+fn collect<T>(lookup: &Lookup, pick: impl Fn(&RData) -> Option<T>) -> Vec<T> {
+    lookup.answers().iter().filter_map(|record| pick(&record.data)).collect()
+}
+
+fn answer<T>(records: Vec<T>, lookup: &Lookup) -> Result<Answer<Vec<T>>, DnsError> {
+    if records.is_empty() {
+        return Err(DnsError::NoRecords);
+    }
+    let shortest = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+    let ttl = Duration::from_secs(u64::from(shortest)).clamp(TTL_MIN, TTL_MAX);
+    Ok(Answer { records, ttl, authentic: lookup.message().authentic_data })
+}
+
+fn dns_error(error: &NetError) -> DnsError {
+    if let NetError::Dns(hickory_resolver::net::DnsError::NoRecordsFound(none)) = error {
+        return match none.response_code {
+            ResponseCode::NXDomain => DnsError::NoSuchName,
+            ResponseCode::NoError => DnsError::NoRecords,
+            other => DnsError::Unavailable(other.to_string()),
+        };
+    }
+    DnsError::Unavailable(error.to_string())
+}

@@ -1,0 +1,262 @@
+//! Moves octets between a client, its session and the queue. Decides nothing but timeouts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use prometheus::{IntCounterVec, IntGauge};
+use relay_config::config::{Listener, ListenerTls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::message::{Event, EventKind, Reply};
+use crate::metrics;
+use crate::outside::BoxStream;
+use crate::policy::is_trusted;
+use crate::queue::BodyPermit;
+
+use super::listener::Shared;
+use super::replies::reply;
+use super::session::{Rejection, Session, Setup, Step};
+use super::tls;
+
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for a client to take what we send.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+/// A stranger is greeted this much later; who speaks before has not waited.
+const GREETING_DELAY: Duration = Duration::from_millis(250);
+/// Octets that are read at once.
+const READ_OCTETS: usize = 64 * 1024;
+
+static SESSIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("tambo_sessions", "SMTP sessions of clients that are open"));
+static REJECTIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help =
+        "Senders, recipients and messages of known clients that were refused, by class of reply";
+    metrics::counters("tambo_rejections_total", help, &["class"])
+});
+
+/// One connection.
+pub(super) struct Connection {
+    stream: BoxStream,
+    session: Session,
+    input: BytesMut,
+    listener: Arc<Listener>,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+    permits: Vec<BodyPermit>,
+    ends: Instant,
+    stop: watch::Receiver<bool>,
+}
+
+/// Serves a client until it leaves.
+pub(super) async fn serve(
+    stream: BoxStream,
+    client: SocketAddr,
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+) {
+    SESSIONS.inc();
+    if let Err(error) = converse(stream, client, listener, shared).await {
+        tracing::debug!(%client, %error, "session ended");
+    }
+    SESSIONS.dec();
+}
+
+async fn converse(
+    stream: BoxStream,
+    client: SocketAddr,
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    let (stream, tls) = if listener.tls == ListenerTls::Implicit {
+        let (stream, description) = handshake(stream, &shared).await?;
+        (stream, Some(description))
+    } else {
+        (stream, None)
+    };
+    let setup = Setup { listener: Arc::clone(&listener), policy: Arc::clone(&shared.policy) };
+    let queue = Arc::clone(&shared.queue);
+    let session =
+        Session::new(Arc::new(setup), client.ip(), tls, Box::new(move || queue.next_id()));
+    let stop = shared.stop.clone();
+    let ends = Instant::now() + listener.limits.session_timeout;
+    let input = BytesMut::with_capacity(READ_OCTETS);
+    let permits = Vec::new();
+    let mut connection =
+        Connection { stream, session, input, listener, client, shared, permits, ends, stop };
+    let early = connection.speaks_early().await?;
+    connection.session.greet(early);
+    let done = connection.run().await;
+    if let Some(Step::Discard { id, chunks }) = connection.session.abandoned() {
+        connection.shared.queue.discard(id, chunks);
+    }
+    connection.record_rejections();
+    done
+}
+
+impl Connection {
+    /// Whether the client sends before it is greeted.
+    async fn speaks_early(&mut self) -> io::Result<bool> {
+        if self.listener.tls == ListenerTls::Implicit {
+            return Ok(false);
+        }
+        let trusted = is_trusted(&self.listener, self.client.ip());
+        let delay = if trusted { Duration::ZERO } else { GREETING_DELAY };
+        match tokio::time::timeout(delay, self.stream.read_buf(&mut self.input)).await {
+            Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            let now = self.shared.queue.now();
+            match self.session.step(&mut self.input, now) {
+                Step::Read => {
+                    self.flush().await?;
+                    if !self.read().await? {
+                        return Ok(());
+                    }
+                }
+                Step::StartTls => self.start_tls().await?,
+                Step::Verify(login) => {
+                    let (authenticator, policy) = (&self.shared.authenticator, &self.shared.policy);
+                    let verdict = authenticator.verify(policy, login, self.client.ip()).await;
+                    self.session.verified(verdict);
+                }
+                Step::Reserve(octets) => {
+                    let room = match self.shared.queue.is_accepting() {
+                        Ok(()) => self.shared.queue.reserve(octets).await,
+                        Err(refusal) => Err(refusal),
+                    };
+                    let room = room.map(|permit| self.permits.push(permit));
+                    self.session.reserved(room);
+                }
+                Step::Store { id, number, chunk } => {
+                    let stored = self.shared.queue.write_chunk(id, number, chunk).await;
+                    self.session.stored(stored);
+                }
+                Step::Discard { id, chunks } => {
+                    self.shared.queue.discard(id, chunks);
+                    self.permits.clear();
+                }
+                Step::Accept(submission) => {
+                    let (id, chunks) = (submission.id, submission.body.chunks());
+                    let accepted = self.shared.queue.accept(*submission).await;
+                    if accepted.is_err() && chunks > 0 {
+                        self.shared.queue.discard(id, chunks);
+                    }
+                    self.permits.clear();
+                    self.session.accepted(id, accepted, now);
+                }
+                Step::Close => {
+                    self.flush().await?;
+                    return tokio::time::timeout(WRITE_TIMEOUT, self.stream.shutdown()).await?;
+                }
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        tokio::time::timeout(WRITE_TIMEOUT, async {
+            self.stream.write_all(&output).await?;
+            self.stream.flush().await
+        })
+        .await?
+    }
+
+    /// Reads more; false when the client has left or its time is over.
+    async fn read(&mut self) -> io::Result<bool> {
+        self.record_rejections();
+        self.input.reserve(READ_OCTETS);
+        let in_data = self.session.in_data();
+        if !in_data {
+            self.permits.clear();
+        }
+        let limits = &self.listener.limits;
+        let timeout = if in_data { limits.data_timeout } else { limits.command_timeout };
+        let until = (Instant::now() + timeout).min(self.ends);
+        let ended = tokio::select! {
+            biased;
+            read = tokio::time::timeout_at(until, self.stream.read_buf(&mut self.input)) => match read {
+                Ok(read) => {
+                    let more = read? > 0;
+                    self.session.set_refusal(self.shared.queue.is_accepting().err());
+                    return Ok(more);
+                }
+                Err(_) => reply(421, (4, 4, 2), "You took too long; connect again"),
+            },
+            // A message that is arriving may end first.
+            _ = self.stop.wait_for(|stop| *stop), if !in_data => {
+                reply(421, (4, 3, 2), "The relay is stopping; try again later")
+            }
+        };
+        self.end(&ended).await?;
+        Ok(false)
+    }
+
+    async fn end(&mut self, why: &Reply) -> io::Result<()> {
+        if let Some(Step::Discard { id, chunks }) = self.session.end(why) {
+            self.shared.queue.discard(id, chunks);
+        }
+        self.flush().await?;
+        self.stream.shutdown().await
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        let (nothing, _) = tokio::io::duplex(1);
+        let plain = std::mem::replace(&mut self.stream, Box::new(nothing));
+        let (stream, description) = handshake(plain, &self.shared).await?;
+        self.stream = stream;
+        self.session.tls_started(description);
+        Ok(())
+    }
+
+    fn record_rejections(&mut self) {
+        let rejections = self.session.take_rejections();
+        if rejections.is_empty() {
+            return;
+        }
+        let events: Vec<Event> =
+            rejections.into_iter().map(|rejection| self.event(rejection)).collect();
+        if let Err(error) = self.shared.queue.record(&events) {
+            tracing::warn!(%error, "refusals are not recorded");
+        }
+    }
+
+    fn event(&self, rejection: Rejection) -> Event {
+        let class = if rejection.reply.is_permanent() { "5" } else { "4" };
+        REJECTIONS.with_label_values(&[class]).inc();
+        let mut event = Event::new(self.shared.queue.next_id(), EventKind::Rejected);
+        event.listener = Some(self.listener.name.to_string());
+        event.account = Some(rejection.account);
+        event.sender = rejection.sender;
+        event.recipient = rejection.recipient;
+        event.code = Some(rejection.reply.code);
+        event.enhanced = rejection.reply.enhanced.map(|code| code.to_string());
+        event.reply = Some(rejection.reply.text);
+        event
+    }
+}
+
+async fn handshake(stream: BoxStream, shared: &Shared) -> io::Result<(BoxStream, String)> {
+    let Some(server_tls) = &shared.tls else {
+        return Err(io::Error::other("there is no certificate"));
+    };
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, server_tls.acceptor().accept(stream));
+    let stream = accepted.await??;
+    let description = tls::describe(stream.get_ref().1);
+    Ok((Box::new(stream), description))
+}

@@ -1,0 +1,129 @@
+//! Accepts connections on all addresses of all listeners.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_config::config::{Listener, ListenerTls};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::outside::{BoxListener, BoxStream, Net};
+use crate::policy::Policy;
+use crate::queue::Queue;
+
+use super::auth::Authenticator;
+use super::driver;
+use super::gate::Gate;
+use super::tls::ServerTls;
+
+/// After accepting failed (no file descriptors), it is tried again this much later.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+/// Time to tell a client that there is no room.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What all sessions share.
+pub struct Shared {
+    /// Where mail goes.
+    pub queue: Arc<Queue>,
+    /// Who may send.
+    pub policy: Arc<Policy>,
+    /// Checks passwords.
+    pub authenticator: Arc<Authenticator>,
+    /// The certificate.
+    pub tls: Option<ServerTls>,
+    /// Becomes true when the relay stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// All listeners, bound.
+pub struct Listeners {
+    bound: Vec<(BoxListener, Arc<Listener>)>,
+    gate: Arc<Gate>,
+}
+
+impl Listeners {
+    /// Binds all addresses, or says which one cannot be bound.
+    pub fn bind(
+        net: &dyn Net,
+        listeners: &[Arc<Listener>],
+        connections_max: u32,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut bound = Vec::new();
+        for listener in listeners {
+            for address in &listener.bind {
+                let open = net.listen(*address).map_err(|error| (*address, error))?;
+                bound.push((open, Arc::clone(listener)));
+            }
+        }
+        Ok(Self { bound, gate: Arc::new(Gate::new(connections_max)) })
+    }
+
+    /// Where mail comes in: name of the listener and address.
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.bound
+            .iter()
+            .filter_map(|(open, listener)| {
+                Some((Arc::clone(&listener.name), open.local_address().ok()?))
+            })
+            .collect()
+    }
+
+    /// Accepts until the relay stops; returns when the last session has ended.
+    pub async fn run(self, shared: Arc<Shared>) {
+        let mut loops = JoinSet::new();
+        for (open, listener) in self.bound {
+            loops.spawn(accept_loop(open, listener, Arc::clone(&self.gate), Arc::clone(&shared)));
+        }
+        while loops.join_next().await.is_some() {}
+    }
+}
+
+async fn accept_loop(
+    open: BoxListener,
+    listener: Arc<Listener>,
+    gate: Arc<Gate>,
+    shared: Arc<Shared>,
+) {
+    let mut sessions = JoinSet::new();
+    let mut stop = shared.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = open.accept() => accepted,
+            Some(_) = sessions.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, client)) => match gate.enter(&listener, client.ip()) {
+                Ok(pass) => {
+                    let (listener, shared) = (Arc::clone(&listener), Arc::clone(&shared));
+                    sessions.spawn(async move {
+                        driver::serve(stream, client, listener, shared).await;
+                        drop(pass);
+                    });
+                }
+                Err(limit) => {
+                    tracing::warn!(%client, listener = %listener.name, limit, "turned away");
+                    let said = listener.tls != ListenerTls::Implicit;
+                    sessions.spawn(turn_away(stream, said));
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, listener = %listener.name, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    drop(open);
+    while sessions.join_next().await.is_some() {}
+}
+
+async fn turn_away(mut stream: BoxStream, said: bool) {
+    if said {
+        let text = b"421 4.7.0 Too many connections; try again later\r\n";
+        // Who does not listen is not waited for.
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, stream.write_all(text)).await;
+    }
+}

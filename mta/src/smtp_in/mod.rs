@@ -1,0 +1,18 @@
+//! Mail comes in: listeners, the SMTP session of a client (RFC 5321, 6409), passwords (RFC 4954).
+//!
+//! `session` decides and does no I/O; `driver` moves octets between a stream, the session and
+//! the queue; `listener` accepts connections and bounds them.
+
+mod auth;
+mod driver;
+mod gate;
+mod incoming;
+mod listener;
+mod replies;
+mod sasl;
+pub mod session;
+mod tls;
+
+pub use auth::{Authenticator, hash_password};
+pub use listener::{Listeners, Shared};
+pub use tls::{ServerTls, TlsFileError};

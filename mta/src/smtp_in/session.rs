@@ -1,0 +1,747 @@
+//! The session of a client, as a state machine: octets in, replies and steps out.
+//!
+//! [`Session::step`] is called until it asks for something: more octets, a password to be
+//! checked, a message to be stored. The answer goes in by the method that the step names. It
+//! neither awaits nor reads the clock.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use relay_config::config::{Account, Listener, ListenerTls};
+
+use crate::message::{Address, BodyType, Id, Reply, ReversePath, Submission, Timestamp};
+use crate::metrics::limit_hit;
+use crate::policy::{self, Grant, Policy};
+use crate::queue::Refusal;
+use crate::smtp::{
+    AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, Line, MAIL_LINE_MAX, MailParameters, Path, Received,
+    take_line,
+};
+
+use super::incoming::{Incoming, Move};
+use super::replies::{self, reply};
+pub use super::sasl::Login;
+use super::sasl::{Exchange, Next};
+
+/// Refusals of one session that become events; more say nothing new.
+const REJECTIONS_MAX: usize = 100;
+
+/// What does not change during a session.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where the client came in.
+    pub listener: Arc<Listener>,
+    /// What it may do.
+    pub policy: Arc<Policy>,
+}
+
+/// What the session needs next.
+#[derive(Debug)]
+pub enum Step {
+    /// Octets, after what is to be sent has been sent.
+    Read,
+    /// Send, then the handshake; then [`Session::tls_started`].
+    StartTls,
+    /// Check a password; then [`Session::verified`].
+    Verify(Login),
+    /// Room for so many octets; then [`Session::reserved`].
+    Reserve(u64),
+    /// Write a piece of a body; then [`Session::stored`].
+    Store {
+        /// Of which message.
+        id: Id,
+        /// Which piece.
+        number: u32,
+        /// Its octets.
+        chunk: Bytes,
+    },
+    /// Remove the pieces of a body that nobody wants; nothing to answer.
+    Discard {
+        /// Of which message.
+        id: Id,
+        /// How many.
+        chunks: u32,
+    },
+    /// Make it durable; then [`Session::accepted`].
+    Accept(Box<Submission>),
+    /// Send what is to be sent and end.
+    Close,
+}
+
+/// What came of a password.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is right.
+    Right(Arc<Account>),
+    /// It is wrong, or there is no such account.
+    Wrong,
+    /// Too many are waiting to be checked.
+    Busy,
+    /// Too many wrong ones lately.
+    Blocked,
+}
+
+/// Something was refused to a client that may relay.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    /// On whose account.
+    pub account: String,
+    /// MAIL FROM.
+    pub sender: Option<String>,
+    /// RCPT TO, when it is about one.
+    pub recipient: Option<String>,
+    /// What we said.
+    pub reply: Reply,
+}
+
+/// A client.
+pub struct Session {
+    setup: Arc<Setup>,
+    client: IpAddr,
+    ids: Box<dyn FnMut() -> Id + Send>,
+    tls: Option<String>,
+    helo: Option<(String, bool)>,
+    login: Option<Arc<Account>>,
+    transaction: Option<Transaction>,
+    state: State,
+    refusal: Option<Refusal>,
+    output: BytesMut,
+    rejections: Vec<Rejection>,
+    errors: u32,
+    messages: u32,
+    /// The rest of a line that was too long is on its way.
+    skipping: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Command,
+    Exchange(Exchange),
+    Data(Box<Incoming>),
+    /// A step was handed out and not answered.
+    Waiting(Waiting),
+    Closed,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Tls,
+    Password,
+    RoomForData,
+    RoomForMore(Box<Incoming>),
+    Stored(Box<Incoming>),
+    Accepted,
+}
+
+/// MAIL to the end of DATA.
+#[derive(Debug)]
+struct Transaction {
+    sender: ReversePath,
+    parameters: MailParameters,
+    recipients: Vec<Address>,
+    /// `None`: a stranger, who may write to the postmaster.
+    grant: Option<Grant>,
+}
+
+impl Session {
+    /// A client has connected. `tls` describes the connection when it was encrypted from the start.
+    pub fn new(
+        setup: Arc<Setup>,
+        client: IpAddr,
+        tls: Option<String>,
+        ids: Box<dyn FnMut() -> Id + Send>,
+    ) -> Self {
+        Self {
+            setup,
+            client,
+            ids,
+            tls,
+            helo: None,
+            login: None,
+            transaction: None,
+            state: State::Command,
+            refusal: None,
+            output: BytesMut::new(),
+            rejections: Vec::new(),
+            errors: 0,
+            messages: 0,
+            skipping: false,
+        }
+    }
+
+    /// Greets; `early`: the client spoke before it was greeted, as only programs that send spam do.
+    pub fn greet(&mut self, early: bool) {
+        if early {
+            self.say(&reply(554, (5, 5, 0), "You spoke before the greeting"));
+            self.state = State::Closed;
+        } else {
+            let hostname = self.setup.policy.hostname.clone();
+            self.raw(&format!("220 {hostname} ESMTP Tambo\r\n"));
+        }
+    }
+
+    /// What is to be sent.
+    pub fn take_output(&mut self) -> Bytes {
+        self.output.split().freeze()
+    }
+
+    /// Refusals since the last call.
+    pub fn take_rejections(&mut self) -> Vec<Rejection> {
+        std::mem::take(&mut self.rejections)
+    }
+
+    /// The relay as a whole takes no mail now, or does again.
+    pub fn set_refusal(&mut self, refusal: Option<Refusal>) {
+        self.refusal = refusal;
+    }
+
+    /// A message is arriving: the time for the next octets is that of DATA.
+    pub fn in_data(&self) -> bool {
+        matches!(self.state, State::Data(_))
+    }
+
+    /// The session ends from our side: time is over, or the relay stops.
+    pub fn end(&mut self, why: &Reply) -> Option<Step> {
+        let discard = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Data(incoming) => incoming.discard(),
+            _ => None,
+        };
+        self.say(why);
+        discard
+    }
+
+    /// The client went away: what it left half done is to be removed.
+    pub fn abandoned(&mut self) -> Option<Step> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Data(incoming) => incoming.discard(),
+            _ => None,
+        }
+    }
+
+    /// Goes on as far as possible with what has arrived.
+    pub fn step(&mut self, input: &mut BytesMut, now: Timestamp) -> Step {
+        loop {
+            let step = match std::mem::replace(&mut self.state, State::Closed) {
+                State::Closed => Some(Step::Close),
+                State::Data(incoming) => self.data(incoming, input, now),
+                State::Exchange(exchange) => self.exchange_line(exchange, input),
+                State::Command => self.command_line(input, now),
+                State::Waiting(waiting) => unreachable!("a step was not answered: {waiting:?}"),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// The handshake is done. All that was said before is forgotten (RFC 3207 section 4.2).
+    pub fn tls_started(&mut self, tls: String) {
+        self.tls = Some(tls);
+        self.helo = None;
+        self.transaction = None;
+        self.state = State::Command;
+    }
+
+    /// Answers [`Step::Verify`].
+    pub fn verified(&mut self, verdict: Verdict) {
+        self.state = State::Command;
+        match verdict {
+            Verdict::Right(account) => {
+                self.login = Some(account);
+                self.say(&reply(235, (2, 7, 0), "Authenticated"));
+            }
+            Verdict::Wrong => self.say(&reply(535, (5, 7, 8), "Name or password is wrong")),
+            Verdict::Busy => {
+                self.say(&reply(454, (4, 7, 0), "Too many passwords are being checked; try again"))
+            }
+            Verdict::Blocked => {
+                self.say(&reply(
+                    454,
+                    (4, 7, 0),
+                    "Too many wrong passwords; try again in a quarter of an hour",
+                ));
+            }
+        }
+    }
+
+    /// Answers [`Step::Reserve`].
+    pub fn reserved(&mut self, room: Result<(), Refusal>) {
+        match (std::mem::replace(&mut self.state, State::Command), room) {
+            (State::Waiting(Waiting::RoomForData), Ok(())) => {
+                let limits = &self.setup.listener.limits;
+                let id = (self.ids)();
+                let transaction = self.transaction.as_ref();
+                let size = transaction.and_then(|transaction| transaction.parameters.size);
+                let incoming = Incoming::new(id, &self.setup.listener, limits, size);
+                self.raw("354 Send the message, end with a dot on a line of its own\r\n");
+                self.state = State::Data(Box::new(incoming));
+            }
+            (State::Waiting(Waiting::RoomForMore(incoming)), Ok(())) => {
+                self.state = State::Data(incoming)
+            }
+            (State::Waiting(Waiting::RoomForMore(mut incoming)), Err(refusal)) => {
+                incoming.refuse(replies::refusal(refusal));
+                self.state = State::Data(incoming);
+            }
+            (_, Err(refusal)) => {
+                self.transaction = None;
+                self.refused(&replies::refusal(refusal));
+            }
+            (state, Ok(())) => self.state = state,
+        }
+    }
+
+    /// Answers [`Step::Store`].
+    pub fn stored(&mut self, stored: Result<(), Refusal>) {
+        if let State::Waiting(Waiting::Stored(mut incoming)) =
+            std::mem::replace(&mut self.state, State::Command)
+        {
+            if let Err(refusal) = stored {
+                incoming.refuse(replies::refusal(refusal));
+            }
+            self.state = State::Data(incoming);
+        }
+    }
+
+    /// Answers [`Step::Accept`].
+    pub fn accepted(&mut self, id: Id, accepted: Result<(), Refusal>, now: Timestamp) {
+        self.state = State::Command;
+        let transaction = self.transaction.take();
+        match accepted {
+            Ok(()) => {
+                self.messages += 1;
+                if let Some(Transaction { grant: Some(grant), recipients, .. }) = &transaction {
+                    let recipients = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+                    self.setup.policy.count(grant, recipients, now);
+                }
+                self.raw(&format!("250 2.0.0 queued as {id}\r\n"));
+            }
+            Err(refusal) => self.refused(&replies::refusal(refusal)),
+        }
+    }
+
+    fn command_line(&mut self, input: &mut BytesMut, now: Timestamp) -> Option<Step> {
+        let max = AUTH_LINE_MAX.max(MAIL_LINE_MAX);
+        let Some(line) = take_line(input, max) else {
+            self.state = State::Command;
+            return Some(Step::Read);
+        };
+        self.state = State::Command;
+        match line {
+            Line::TooLong { ended } => {
+                if !std::mem::replace(&mut self.skipping, !ended) {
+                    self.say(&reply(500, (5, 5, 2), "The line is too long"));
+                }
+                None
+            }
+            _ if std::mem::take(&mut self.skipping) => None,
+            Line::Bare => {
+                self.say(&reply(500, (5, 5, 2), "Commands end in CRLF and have no other CR or LF"));
+                None
+            }
+            Line::Whole(line) => self.command(&line, input, now),
+        }
+    }
+
+    fn command(&mut self, line: &[u8], input: &mut BytesMut, now: Timestamp) -> Option<Step> {
+        let command = Command::parse(line);
+        let max = match &command {
+            Ok(Command::Auth(..)) => AUTH_LINE_MAX,
+            Ok(Command::Mail(..)) => MAIL_LINE_MAX,
+            _ => COMMAND_LINE_MAX,
+        };
+        if line.len() + 2 > max {
+            self.say(&reply(500, (5, 5, 2), "The line is too long"));
+            return None;
+        }
+        match command {
+            Err(error) => {
+                let sender = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL"));
+                self.say(&replies::command_error(&error, sender));
+            }
+            Ok(command) if self.wants_tls_first(&command) => {
+                self.say(&reply(530, (5, 7, 0), "Start with STARTTLS"));
+            }
+            Ok(Command::Ehlo(name)) => self.ehlo(name),
+            Ok(Command::Helo(name)) => {
+                self.transaction = None;
+                self.helo = Some((name, false));
+                self.raw(&format!("250 {}\r\n", self.setup.policy.hostname.clone()));
+            }
+            Ok(Command::Mail(path, parameters)) => self.mail(path, parameters, now),
+            Ok(Command::Rcpt(path)) => self.rcpt(path, now),
+            Ok(Command::Data) => return self.start_data(input),
+            Ok(Command::Auth(mechanism, initial)) => {
+                return self.auth(&mechanism, initial.as_deref());
+            }
+            Ok(Command::StartTls) => return self.start_tls(input),
+            Ok(Command::Rset) => {
+                self.transaction = None;
+                self.say(&reply(250, (2, 0, 0), "Ok"));
+            }
+            Ok(Command::Noop) => self.say(&reply(250, (2, 0, 0), "Ok")),
+            Ok(Command::Vrfy) => {
+                self.say(&reply(
+                    252,
+                    (2, 5, 0),
+                    "Send it: whether it can be delivered is seen then",
+                ));
+            }
+            Ok(Command::Expn) => self.say(&reply(502, (5, 5, 1), "Lists are not shown")),
+            Ok(Command::Help) => self.say(&reply(214, (2, 0, 0), "See RFC 5321")),
+            Ok(Command::Quit) => {
+                self.say(&reply(221, (2, 0, 0), "Bye"));
+                return Some(self.close());
+            }
+        }
+        None
+    }
+
+    fn wants_tls_first(&self, command: &Command) -> bool {
+        let free = matches!(
+            command,
+            Command::Ehlo(_)
+                | Command::Helo(_)
+                | Command::Noop
+                | Command::Rset
+                | Command::Quit
+                | Command::StartTls
+        );
+        self.setup.listener.tls == ListenerTls::Required && self.tls.is_none() && !free
+    }
+
+    fn ehlo(&mut self, name: String) {
+        self.transaction = None;
+        self.helo = Some((name, true));
+        let listener = &self.setup.listener;
+        let mut lines = vec![self.setup.policy.hostname.clone(), "PIPELINING".to_owned()];
+        lines.push(format!("SIZE {}", listener.limits.message_size.0));
+        lines.push("8BITMIME".to_owned());
+        lines.push("ENHANCEDSTATUSCODES".to_owned());
+        let starts_tls = matches!(listener.tls, ListenerTls::Starttls | ListenerTls::Required);
+        if starts_tls && self.tls.is_none() {
+            lines.push("STARTTLS".to_owned());
+        }
+        if listener.auth && self.tls.is_some() {
+            lines.push("AUTH PLAIN LOGIN".to_owned());
+        }
+        let last = lines.len() - 1;
+        for (place, line) in lines.iter().enumerate() {
+            self.raw(&format!("250{}{line}\r\n", if place == last { ' ' } else { '-' }));
+        }
+    }
+
+    fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
+        let listener = &self.setup.listener;
+        if self.helo.is_none() {
+            return self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
+        }
+        if self.transaction.is_some() {
+            return self.say(&reply(
+                503,
+                (5, 5, 1),
+                "A message is being sent already; RSET gives it up",
+            ));
+        }
+        if self.messages >= listener.limits.messages_per_connection {
+            limit_hit("messages_per_connection");
+            self.state = State::Closed;
+            return self.say(&reply(
+                421,
+                (4, 7, 0),
+                "Enough messages in this session; connect again",
+            ));
+        }
+        if let Some(refusal) = self.refusal {
+            return self.refused(&replies::refusal(refusal));
+        }
+        let grant = self.setup.policy.grant(listener, self.client, self.login.as_ref());
+        if grant.is_none() && listener.auth {
+            return self.say(&reply(530, (5, 7, 0), "Authentication is required"));
+        }
+        let sender = match path {
+            Path::Mailbox(address) => ReversePath(Some(address)),
+            Path::Null | Path::Postmaster => ReversePath::NULL,
+        };
+        let size_max = listener.limits.message_size.0;
+        let checked = match (&grant, &sender.0) {
+            _ if parameters.size.is_some_and(|size| size > size_max) => {
+                limit_hit("message_size");
+                Err(reply(552, (5, 3, 4), format!("The message is larger than {size_max} octets")))
+            }
+            (Some(grant), Some(address)) if !grant.may_send_as(address) => {
+                Err(reply(553, (5, 7, 1), "This account may not send from that address"))
+            }
+            (Some(grant), _) => {
+                self.setup.policy.check_quota(grant, 0, now).map_err(replies::over_quota)
+            }
+            (None, _) => Ok(()),
+        };
+        if let Err(refused) = checked {
+            let name = grant.map(|grant| grant.name.to_string());
+            self.reject(name, Some(sender.to_string()), None, &refused);
+            return self.say(&refused);
+        }
+        self.transaction = Some(Transaction { sender, parameters, recipients: Vec::new(), grant });
+        self.say(&reply(250, (2, 1, 0), "Ok"));
+    }
+
+    fn rcpt(&mut self, path: Path, now: Timestamp) {
+        let Some(transaction) = &self.transaction else {
+            return self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
+        };
+        let policy = &self.setup.policy;
+        let (address, postmaster) = match path {
+            Path::Mailbox(address) => (address, false),
+            Path::Postmaster | Path::Null => (policy.postmaster.clone(), true),
+        };
+        let count = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
+        let checked = if count >= self.setup.listener.limits.recipients_per_message {
+            limit_hit("recipients_per_message");
+            Err(reply(452, (4, 5, 3), "Too many recipients; send the rest with another message"))
+        } else {
+            match &transaction.grant {
+                Some(grant) => {
+                    policy.check_quota(grant, count + 1, now).map_err(replies::over_quota)
+                }
+                None if postmaster => Ok(()),
+                None => Err(reply(550, (5, 7, 1), "Relaying denied: this relay does not know you")),
+            }
+        };
+        if let Err(refused) = checked {
+            let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
+            let sender = transaction.sender.to_string();
+            self.reject(name, Some(sender), Some(address.to_string()), &refused);
+            return self.say(&refused);
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.recipients.push(address);
+        }
+        self.say(&reply(250, (2, 1, 5), "Ok"));
+    }
+
+    fn start_data(&mut self, input: &mut BytesMut) -> Option<Step> {
+        match &self.transaction {
+            None => {
+                self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
+                return None;
+            }
+            Some(transaction) if transaction.recipients.is_empty() => {
+                self.say(&reply(554, (5, 5, 1), "No valid recipients"));
+                return None;
+            }
+            Some(_) if !input.is_empty() => {
+                // RFC 2920 3.1: DATA ends a group. What follows is a message that was not asked for;
+                // its lines are not obeyed.
+                input.clear();
+                self.say(&reply(554, (5, 5, 0), "You sent the message before it was asked for"));
+                return Some(self.close());
+            }
+            Some(transaction) => {
+                let octets = Incoming::first_reservation(transaction.parameters.size);
+                self.state = State::Waiting(Waiting::RoomForData);
+                Some(Step::Reserve(octets))
+            }
+        }
+    }
+
+    fn data(
+        &mut self,
+        mut incoming: Box<Incoming>,
+        input: &mut BytesMut,
+        now: Timestamp,
+    ) -> Option<Step> {
+        let ended = incoming.receive(input) == Received::End;
+        let transaction = self.transaction.as_ref();
+        let grant = transaction.and_then(|transaction| transaction.grant.as_ref());
+        match incoming.advance(ended, grant, &self.setup) {
+            Move::Read => {
+                self.state = State::Data(incoming);
+                Some(Step::Read)
+            }
+            Move::Reserve(octets) => {
+                self.state = State::Waiting(Waiting::RoomForMore(incoming));
+                Some(Step::Reserve(octets))
+            }
+            Move::Store(number, chunk) => {
+                let id = incoming.id();
+                self.state = State::Waiting(Waiting::Stored(incoming));
+                Some(Step::Store { id, number, chunk })
+            }
+            Move::Refuse(refused) => {
+                let transaction = self.transaction.take();
+                if let Some(transaction) = transaction {
+                    let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
+                    self.reject(name, Some(transaction.sender.to_string()), None, &refused);
+                }
+                self.state = State::Command;
+                self.say(&refused);
+                incoming.discard()
+            }
+            Move::Finish => {
+                let submission = self.submission(&mut incoming, now);
+                self.state = State::Waiting(Waiting::Accepted);
+                Some(Step::Accept(Box::new(submission)))
+            }
+        }
+    }
+
+    fn submission(&mut self, incoming: &mut Incoming, now: Timestamp) -> Submission {
+        let transaction = self.transaction.as_ref();
+        let listener = &self.setup.listener;
+        let recipients = transaction.map(|t| t.recipients.clone()).unwrap_or_default();
+        let (helo, extended) = self.helo.clone().unwrap_or_default();
+        let (headers, headless) = incoming.take_headers();
+        let trace = policy::Trace {
+            hostname: &self.setup.policy.hostname,
+            helo: &helo,
+            client: (!listener.hide_client).then_some(self.client),
+            extended,
+            tls: self.tls.as_deref(),
+            authenticated: self.login.is_some(),
+            listener: &listener.name,
+            id: incoming.id(),
+            recipient: if let [one] = &recipients[..] { Some(one) } else { None },
+            time: now,
+        };
+        let prefix = policy::received(&trace, &headers, headless);
+        let own_id = || policy::own_message_id(incoming.id(), &self.setup.policy.hostname);
+        let grant = transaction.and_then(|t| t.grant.as_ref());
+        let eight_bit = incoming.eight_bit();
+        Submission {
+            id: incoming.id(),
+            sender: transaction.map_or(ReversePath::NULL, |t| t.sender.clone()),
+            recipients,
+            prefix,
+            leading_dots: incoming.leading_dots(),
+            body_type: if eight_bit { BodyType::EightBit } else { BodyType::SevenBit },
+            listener: listener.name.to_string(),
+            account: grant.map_or(&listener.name, |grant| &grant.name).to_string(),
+            pool: headers
+                .pool
+                .or_else(|| grant.and_then(|g| g.pool.as_ref().map(ToString::to_string))),
+            tags: headers.tags,
+            priority: headers.priority,
+            message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
+            body: incoming.take_body(),
+        }
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Option<Step> {
+        let extended = self.helo.as_ref().is_some_and(|(_, extended)| *extended);
+        if !self.setup.listener.auth {
+            self.say(&reply(502, (5, 5, 1), "AUTH is not offered here"));
+        } else if self.tls.is_none() {
+            self.say(&reply(538, (5, 7, 11), "AUTH needs TLS; start with STARTTLS"));
+        } else if !extended {
+            self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
+        } else if self.login.is_some() || self.transaction.is_some() {
+            self.say(&reply(503, (5, 5, 1), "AUTH is done once, before MAIL"));
+        } else if let Some(next) = Exchange::start(mechanism, initial) {
+            return self.exchange(next);
+        } else {
+            self.say(&reply(504, (5, 5, 4), "PLAIN and LOGIN are offered"));
+        }
+        None
+    }
+
+    fn exchange_line(&mut self, exchange: Exchange, input: &mut BytesMut) -> Option<Step> {
+        match take_line(input, AUTH_LINE_MAX) {
+            None => {
+                self.state = State::Exchange(exchange);
+                Some(Step::Read)
+            }
+            Some(Line::Whole(line)) => self.exchange(exchange.response(&line)),
+            Some(Line::Bare) => self.exchange(Next::Malformed),
+            Some(Line::TooLong { ended }) => {
+                self.skipping = !ended;
+                self.state = State::Command;
+                self.say(&reply(500, (5, 5, 6), "The response is too long"));
+                None
+            }
+        }
+    }
+
+    fn exchange(&mut self, next: Next) -> Option<Step> {
+        self.state = State::Command;
+        match next {
+            Next::Ask(exchange, challenge) => {
+                self.raw(&format!("334 {challenge}\r\n"));
+                self.state = State::Exchange(exchange);
+            }
+            Next::Done(login) => {
+                self.state = State::Waiting(Waiting::Password);
+                return Some(Step::Verify(login));
+            }
+            Next::Cancelled => self.say(&reply(501, (5, 7, 0), "Authentication cancelled")),
+            Next::Malformed => self.say(&reply(501, (5, 5, 2), "The response cannot be read")),
+        }
+        None
+    }
+
+    fn start_tls(&mut self, input: &mut BytesMut) -> Option<Step> {
+        if self.tls.is_some() {
+            self.say(&reply(503, (5, 5, 1), "TLS is on already"));
+            return None;
+        }
+        if !matches!(self.setup.listener.tls, ListenerTls::Starttls | ListenerTls::Required) {
+            self.say(&reply(502, (5, 5, 1), "STARTTLS is not offered here"));
+            return None;
+        }
+        if !input.is_empty() {
+            // Octets that would be taken for encrypted ones: an attack, or a client beyond help.
+            input.clear();
+            self.say(&reply(554, (5, 5, 0), "Nothing may follow STARTTLS before its reply"));
+            return Some(self.close());
+        }
+        self.say(&reply(220, (2, 0, 0), "Ready to start TLS"));
+        self.state = State::Waiting(Waiting::Tls);
+        Some(Step::StartTls)
+    }
+
+    /// Sends a reply; a 421 of the relay as a whole ends the session.
+    fn refused(&mut self, refused: &Reply) {
+        self.say(refused);
+        if refused.code == 421 {
+            self.state = State::Closed;
+        }
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        self.raw(&format!("{reply}\r\n"));
+        if reply.code >= 400 {
+            self.errors += 1;
+            if self.errors == self.setup.listener.limits.errors
+                && !matches!(self.state, State::Closed)
+            {
+                limit_hit("errors");
+                self.raw("421 4.7.0 Too many errors; connect again\r\n");
+                self.state = State::Closed;
+            }
+        }
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.output.extend_from_slice(text.as_bytes());
+    }
+
+    fn close(&mut self) -> Step {
+        self.state = State::Closed;
+        Step::Close
+    }
+
+    fn reject(
+        &mut self,
+        account: Option<String>,
+        sender: Option<String>,
+        recipient: Option<String>,
+        reply: &Reply,
+    ) {
+        if let Some(account) = account
+            && self.rejections.len() < REJECTIONS_MAX
+        {
+            self.rejections.push(Rejection { account, sender, recipient, reply: reply.clone() });
+        }
+    }
+}

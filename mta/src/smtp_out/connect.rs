@@ -1,0 +1,304 @@
+//! Opens a connection to the first host of a route that takes one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use ipnet::IpNet;
+use prometheus::IntCounterVec;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use relay_config::config::{Credentials, Delivery, Source};
+
+use crate::message::{Failure, Timestamp};
+use crate::metrics;
+use crate::outside::{BoxStream, MailDns, Net, WallClock};
+
+use super::driver::{Connection, Wire};
+use super::route::Route;
+use super::session::{Opening, TlsWish};
+use super::tls_policy::TlsClients;
+use super::trouble;
+
+/// Addresses that one attempt tries (as Postfix does): a destination with dozens that are all
+/// down must not hold a connection for hours.
+const ADDRESSES_MAX: usize = 5;
+
+static CONNECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Connections to servers, by result: plain, tls, failed";
+    metrics::counters("tambo_outbound_connections_total", help, &["result"])
+});
+
+/// A host of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name, or literal.
+    pub name: String,
+    /// Known beforehand, for a literal.
+    pub addresses: Vec<IpAddr>,
+    /// Its addresses are looked up.
+    pub named: bool,
+    /// Lower goes first; equals at random.
+    pub preference: u16,
+}
+
+impl Host {
+    /// One whose addresses are looked up when it is tried.
+    pub fn named(name: &str, preference: u16) -> Self {
+        Self { name: name.to_owned(), addresses: Vec::new(), named: true, preference }
+    }
+
+    /// One that is an address.
+    pub fn literal(name: &str, address: IpAddr) -> Self {
+        Self { name: name.to_owned(), addresses: vec![address], named: false, preference: 0 }
+    }
+}
+
+/// Opens connections.
+pub struct Connector {
+    /// Streams.
+    pub net: Arc<dyn Net>,
+    /// Names.
+    pub dns: Arc<dyn MailDns>,
+    /// Time of day.
+    pub clock: Arc<dyn WallClock>,
+    /// TLS.
+    pub tls: TlsClients,
+    /// What the operator decided.
+    pub delivery: Delivery,
+    /// Where this relay itself listens: mail sent there would go in circles.
+    pub own: Vec<SocketAddr>,
+}
+
+impl Connector {
+    /// A connection to one of the route's hosts from this source: by preference, equals in an
+    /// order drawn from `seed` (RFC 5321 5.1), those in `avoided` last. Otherwise the failure of
+    /// the host that leaves most hope.
+    pub async fn open(
+        &self,
+        route: &Route,
+        source: &Source,
+        seed: u64,
+        avoided: &[String],
+    ) -> Result<Connection, Failure> {
+        let hosts = order(&route.hosts, seed);
+        let (last, first): (Vec<&Host>, Vec<&Host>) =
+            hosts.into_iter().partition(|host| avoided.contains(&host.name));
+        let mut failure = None;
+        let mut tried = 0;
+        for host in first.into_iter().chain(last) {
+            let addresses = match self.addresses(host, route, source).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    worse(&mut failure, error);
+                    continue;
+                }
+            };
+            for address in addresses {
+                tried += 1;
+                match self
+                    .open_address(host, SocketAddr::new(address, route.port), route, source)
+                    .await
+                {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => worse(&mut failure, error),
+                }
+                if tried >= ADDRESSES_MAX {
+                    break;
+                }
+            }
+        }
+        CONNECTS.with_label_values(&["failed"]).inc();
+        Err(failure.unwrap_or_else(|| trouble::loops_back(&route.site)))
+    }
+
+    async fn addresses(
+        &self,
+        host: &Host,
+        route: &Route,
+        source: &Source,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        let mut addresses = host.addresses.clone();
+        if host.named {
+            let found = self.dns.addresses(&host.name).await;
+            addresses = found.map_err(|error| trouble::names(&host.name, &error))?.records;
+        }
+        if !route.smarthost {
+            addresses.retain(|address| is_allowed(*address, &self.delivery.allow_destinations));
+            if addresses.is_empty() {
+                return Err(trouble::forbidden(&host.name));
+            }
+        }
+        let bound = source.address;
+        if !bound.is_unspecified() {
+            addresses.retain(|address| address.is_ipv4() == bound.is_ipv4());
+            if addresses.is_empty() {
+                return Err(trouble::no_common_family(&host.name));
+            }
+        }
+        addresses.retain(|address| !self.is_own(SocketAddr::new(*address, route.port)));
+        if addresses.is_empty() {
+            return Err(trouble::loops_back(&host.name));
+        }
+        Ok(addresses)
+    }
+
+    fn is_own(&self, to: SocketAddr) -> bool {
+        self.own.iter().any(|own| {
+            let same_address =
+                own.ip() == to.ip() || (own.ip().is_unspecified() && self.net.has_address(to.ip()));
+            own.port() == to.port() && same_address
+        })
+    }
+
+    async fn open_address(
+        &self,
+        host: &Host,
+        address: SocketAddr,
+        route: &Route,
+        source: &Source,
+    ) -> Result<Connection, Failure> {
+        let login = route.credentials.as_ref().map(read_credentials).transpose()?;
+        let now: Timestamp = self.clock.now();
+        let mut wish = route.tls;
+        if wish == TlsWish::WhenOffered && self.tls.is_broken(&host.name, now) {
+            wish = TlsWish::Never;
+        }
+        let mut opening = Opening::new(&source.helo, wish, login.clone());
+        let mut wire = Wire::new(self.connect(address, source).await?);
+        if wire.open(&mut opening, None).await? {
+            return Ok(self.opened(wire, opening, host, None));
+        }
+        let verify = wish == TlsWish::Always;
+        match self.tls.handshake(wire.into_stream(), &host.name, verify).await {
+            Ok((stream, description)) => {
+                let mut wire = Wire::new(stream);
+                let first = opening.tls_started();
+                wire.open(&mut opening, Some(first)).await?;
+                Ok(self.opened(wire, opening, host, Some(description)))
+            }
+            Err(error) if wish == TlsWish::Always => {
+                Err(trouble::tls(format!("TLS with {}: {error}", host.name)))
+            }
+            Err(error) => {
+                tracing::info!(host = %host.name, %error, "TLS does not work there; in clear for a while");
+                self.tls.remember_broken(&host.name, self.delivery.broken_tls_memory, now);
+                let mut opening = Opening::new(&source.helo, TlsWish::Never, login);
+                let mut wire = Wire::new(self.connect(address, source).await?);
+                wire.open(&mut opening, None).await?;
+                Ok(self.opened(wire, opening, host, None))
+            }
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr, source: &Source) -> Result<BoxStream, Failure> {
+        let connecting = self.net.connect(source.address, address);
+        match tokio::time::timeout(self.delivery.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| trouble::not_connected(&error)),
+            Err(_) => Err(trouble::not_connected(&std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn opened(&self, wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
+        CONNECTS.with_label_values(&[if tls.is_some() { "tls" } else { "plain" }]).inc();
+        Connection::new(wire, opening.capabilities, host.name.clone(), tls)
+    }
+}
+
+/// By preference, equals shuffled so that each gets its part.
+fn order(hosts: &[Host], seed: u64) -> Vec<&Host> {
+    let mut ordered: Vec<&Host> = hosts.iter().collect();
+    ordered.sort_by_key(|host| host.preference);
+    let mut random = StdRng::seed_from_u64(seed);
+    for equals in ordered.chunk_by_mut(|a, b| a.preference == b.preference) {
+        equals.shuffle(&mut random);
+    }
+    ordered
+}
+
+/// Of several failures the one that leaves hope stands: a host that may take the mail later counts for
+/// more than one that never will.
+fn worse(failure: &mut Option<Failure>, new: Failure) {
+    let hopeless = |failure: &Failure| failure.retry == crate::message::Retry::Never;
+    if failure.as_ref().is_none_or(|known| hopeless(known) || !hopeless(&new)) {
+        *failure = Some(new);
+    }
+}
+
+/// Loopback, private, link-local and other special addresses are no mail servers of the world: a
+/// domain that points there is a mistake, or an attack on what listens inside.
+fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    let special = match address {
+        IpAddr::V4(four) => {
+            let [a, b, ..] = four.octets();
+            four.is_private()
+                || four.is_loopback()
+                || four.is_link_local()
+                || four.is_unspecified()
+                || four.is_broadcast()
+                || four.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(six) => {
+            six.is_loopback()
+                || six.is_unspecified()
+                || six.is_multicast()
+                || six.is_unique_local()
+                || six.is_unicast_link_local()
+        }
+    };
+    !special || allowed.iter().any(|network| network.contains(&address))
+}
+
+fn read_credentials(credentials: &Credentials) -> Result<(String, String), Failure> {
+    let path = credentials.password_file.display();
+    let text = std::fs::read_to_string(&credentials.password_file)
+        .map_err(|error| trouble::credentials(format!("{path}: {error}")))?;
+    let password = text.lines().next().unwrap_or("").trim_end().to_owned();
+    if password.is_empty() {
+        return Err(trouble::credentials(format!("{path} has no password in its first line")));
+    }
+    Ok((credentials.username.clone(), password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_are_shuffled_and_nothing_else() {
+        let hosts = [Host::named("c", 20), Host::named("a", 10), Host::named("b", 10)];
+        let names = |seed| -> Vec<String> {
+            order(&hosts, seed).iter().map(|host| host.name.clone()).collect()
+        };
+        let firsts: std::collections::HashSet<String> =
+            (0..50).map(|seed| names(seed).remove(0)).collect();
+        assert_eq!(firsts, ["a".to_owned(), "b".to_owned()].into());
+        assert!((0..50).all(|seed| names(seed)[2] == "c"));
+        assert_eq!(names(3), names(3));
+    }
+
+    #[test]
+    fn addresses_that_mail_may_go_to() {
+        let allowed: Vec<IpNet> = vec!["127.0.1.0/24".parse().unwrap()];
+        let check = |address: &str, expected: bool| {
+            assert_eq!(is_allowed(address.parse().unwrap(), &allowed), expected, "{address}");
+        };
+        check("192.0.2.1", true);
+        check("2001:db8::1", true);
+        check("127.0.0.1", false);
+        check("127.0.1.9", true);
+        check("::ffff:127.0.0.1", false);
+        check("10.0.0.1", false);
+        check("169.254.169.254", false);
+        check("100.64.0.1", false);
+        check("0.0.0.0", false);
+        check("255.255.255.255", false);
+        check("::1", false);
+        check("fe80::1", false);
+        check("fd00::1", false);
+    }
+}

@@ -1,0 +1,263 @@
+//! Moves octets between a server and what `session` says; knows timeouts, decides nothing.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::message::{Address, Failure, Message, Outcome, Reply};
+use crate::outside::BoxStream;
+
+use super::reply_reader::ReplyReader;
+use super::session::{Capabilities, Move, Opening, Transaction};
+use super::timeouts;
+use super::trouble::{self, Moment};
+
+/// An open connection to a server.
+pub struct Connection {
+    wire: Wire,
+    capabilities: Capabilities,
+    /// Host that is spoken to.
+    pub host: String,
+    /// Protocol and cipher suite; `None` in clear.
+    pub tls: Option<String>,
+}
+
+/// What came of a transaction.
+#[derive(Debug)]
+pub struct Transacted {
+    /// One for each recipient, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The connection may carry the next message.
+    pub usable: bool,
+}
+
+/// A stream with the replies that come over it.
+pub(super) struct Wire {
+    stream: BoxStream,
+    input: BytesMut,
+    reader: ReplyReader,
+}
+
+impl Wire {
+    pub(super) fn new(stream: BoxStream) -> Self {
+        Self { stream, input: BytesMut::with_capacity(4096), reader: ReplyReader::default() }
+    }
+
+    pub(super) fn into_stream(self) -> BoxStream {
+        self.stream
+    }
+
+    /// Goes through an opening until it wants TLS (`false`) or is done (`true`).
+    pub(super) async fn open(
+        &mut self,
+        opening: &mut Opening,
+        first: Option<Move>,
+    ) -> Result<bool, Failure> {
+        let mut step = first.unwrap_or(Move::Read);
+        loop {
+            match step {
+                Move::Done => return Ok(true),
+                // What is in the buffer was said in clear: it does not survive.
+                Move::StartTls => {
+                    self.input.clear();
+                    return Ok(false);
+                }
+                Move::Send(pieces) => self.write(pieces, opening.moment()).await?,
+                Move::Read => {}
+            }
+            let reply = self.reply(opening.moment()).await?;
+            step = opening.reply(reply)?;
+        }
+    }
+
+    async fn reply(&mut self, moment: Moment) -> Result<Reply, Failure> {
+        let limit = match moment {
+            Moment::Data => timeouts::DATA,
+            Moment::Final => timeouts::FINAL,
+            _ => timeouts::REPLY,
+        };
+        match tokio::time::timeout(limit, self.next_reply(moment)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(trouble::timed_out(moment)),
+        }
+    }
+
+    async fn next_reply(&mut self, moment: Moment) -> Result<Reply, Failure> {
+        loop {
+            let found = self.reader.next(&mut self.input);
+            if let Some(reply) = found.map_err(|garbage| trouble::garbage(moment, garbage))? {
+                return Ok(reply);
+            }
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) => return Err(trouble::lost(moment, &io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(trouble::lost(moment, &error)),
+            }
+        }
+    }
+
+    /// Sends pieces without copying them together. A server that closes in the middle may have
+    /// said why: that counts for more than the broken connection.
+    async fn write(&mut self, pieces: Vec<Bytes>, moment: Moment) -> Result<(), Failure> {
+        let mut pieces = Pieces(pieces.into());
+        while pieces.has_remaining() {
+            let written =
+                tokio::time::timeout(timeouts::BLOCK, self.stream.write_buf(&mut pieces)).await;
+            let error = match written {
+                Ok(Ok(0)) => io::ErrorKind::WriteZero.into(),
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error,
+                Err(_) => return Err(trouble::timed_out(moment)),
+            };
+            return Err(
+                match tokio::time::timeout(timeouts::QUIT, self.next_reply(moment)).await {
+                    Ok(Ok(reply)) if !reply.is_positive() => trouble::refused(moment, reply),
+                    _ => trouble::lost(moment, &error),
+                },
+            );
+        }
+        match tokio::time::timeout(timeouts::BLOCK, self.stream.flush()).await {
+            Ok(flushed) => flushed.map_err(|error| trouble::lost(moment, &error)),
+            Err(_) => Err(trouble::timed_out(moment)),
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        wire: Wire,
+        capabilities: Capabilities,
+        host: String,
+        tls: Option<String>,
+    ) -> Self {
+        Self { wire, capabilities, host, tls }
+    }
+
+    /// One transaction: the message to these recipients.
+    pub async fn deliver(
+        &mut self,
+        message: &Message,
+        body: &[Bytes],
+        recipients: &[Address],
+    ) -> Transacted {
+        let mut transaction = match Transaction::new(message, body, recipients, &self.capabilities)
+        {
+            Ok(transaction) => transaction,
+            Err(failure) => {
+                let outcomes = vec![Outcome::Failed(failure); recipients.len()];
+                return Transacted { outcomes, usable: true };
+            }
+        };
+        match self.transact(&mut transaction).await {
+            Ok(()) => Transacted { outcomes: transaction.finish(), usable: true },
+            Err(failure) => Transacted { outcomes: transaction.broken(&failure), usable: false },
+        }
+    }
+
+    async fn transact(&mut self, transaction: &mut Transaction) -> Result<(), Failure> {
+        let mut step = transaction.start();
+        loop {
+            match step {
+                Move::Done => return Ok(()),
+                Move::Send(pieces) => {
+                    let moment = if transaction.content_sent() {
+                        Moment::Body
+                    } else {
+                        transaction.moment()
+                    };
+                    self.wire.write(pieces, moment).await?;
+                }
+                Move::Read | Move::StartTls => {}
+            }
+            let reply = self.wire.reply(transaction.moment()).await?;
+            step = transaction.reply(reply)?;
+        }
+    }
+
+    /// Waits until the server closes or says something unasked, or the time is over. An idle
+    /// connection on which anything happens is of no more use.
+    pub async fn watch(&mut self, limit: Duration) {
+        let mut octet = [0; 1];
+        // Whatever it is, the connection ends.
+        let _ = tokio::time::timeout(limit, self.wire.stream.read(&mut octet)).await;
+    }
+
+    /// Says goodbye.
+    pub async fn quit(mut self) {
+        let said = self.wire.write(vec![Bytes::from_static(b"QUIT\r\n")], Moment::Final);
+        if matches!(tokio::time::timeout(timeouts::QUIT, said).await, Ok(Ok(()))) {
+            // Its answer and its leaving are awaited so that it, not we, keeps the socket in TIME_WAIT.
+            let reply = self.wire.reply(Moment::Final);
+            let _ = tokio::time::timeout(timeouts::QUIT, reply).await;
+        }
+        let _ = tokio::time::timeout(timeouts::QUIT, self.wire.stream.shutdown()).await;
+    }
+}
+
+/// Pieces of octets, written together.
+struct Pieces(VecDeque<Bytes>);
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    fn has_remaining(&self) -> bool {
+        self.0.iter().any(|piece| !piece.is_empty())
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = self.0.iter().filter(|piece| !piece.is_empty());
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        while let Some(first) = self.0.front_mut() {
+            if first.len() > count {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_one_buffer() {
+        let mut pieces = Pieces(["ab", "", "cde"].map(Bytes::from_static_str).into());
+        assert_eq!((pieces.remaining(), pieces.chunk()), (5, &b"ab"[..]));
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(pieces.chunks_vectored(&mut slices), 2);
+        pieces.advance(3);
+        assert_eq!((pieces.remaining(), pieces.chunk()), (2, &b"de"[..]));
+        pieces.advance(2);
+        assert!(!pieces.has_remaining());
+    }
+
+    trait FromStaticStr {
+        fn from_static_str(text: &'static str) -> Self;
+    }
+
+    impl FromStaticStr for Bytes {
+        fn from_static_str(text: &'static str) -> Self {
+            Bytes::from_static(text.as_bytes())
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Mail goes out: where to (`route`), over which connection (`connect`), in which words
+//! (`session`, pure), and what every failure means (`trouble`, the only place that decides).
+
+mod connect;
+mod driver;
+mod reply_reader;
+pub mod route;
+pub mod session;
+mod tls_policy;
+mod trouble;
+
+pub use connect::{Connector, Host};
+pub use driver::{Connection, Transacted};
+pub use route::{Resolver, Route};
+pub use tls_policy::TlsClients;
+pub use trouble::spool as unreadable;
+
+use std::time::Duration;
+
+/// How long a peer may take, after RFC 5321 section 4.5.3.2.
+pub(crate) mod timeouts {
+    use super::Duration;
+
+    /// For its greeting, and for each reply before DATA.
+    pub(crate) const REPLY: Duration = Duration::from_mins(5);
+    /// For the reply to DATA.
+    pub(crate) const DATA: Duration = Duration::from_mins(2);
+    /// To take a piece of what we send.
+    pub(crate) const BLOCK: Duration = Duration::from_mins(3);
+    /// For the reply to the final dot.
+    pub(crate) const FINAL: Duration = Duration::from_mins(10);
+    /// For the TLS handshake.
+    pub(crate) const HANDSHAKE: Duration = Duration::from_mins(1);
+    /// For the reply to QUIT: nobody waits for manners.
+    pub(crate) const QUIT: Duration = Duration::from_secs(2);
+}

@@ -1,0 +1,146 @@
+//! TLS towards servers: opportunistic (RFC 7435) for mail servers of the world, whose names
+//! nobody vouches for; verified where the operator requires it. Servers whose TLS is broken are
+//! remembered, so that each message does not pay for finding out.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::message::Timestamp;
+use crate::metrics::limit_hit;
+use crate::outside::BoxStream;
+
+use super::timeouts;
+
+/// Hosts whose broken TLS is remembered.
+const BROKEN_MAX: usize = 10_000;
+
+/// Both kinds of TLS, and what is known of peers.
+pub struct TlsClients {
+    unverified: TlsConnector,
+    verified: TlsConnector,
+    broken: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl TlsClients {
+    /// Verification trusts the system's certificate authorities.
+    pub fn new() -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let unverified = ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(&provider))))
+            .with_no_client_auth();
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "a certificate authority of the system cannot be read");
+        }
+        roots.add_parsable_certificates(found.certs);
+        let verified = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self {
+            unverified: TlsConnector::from(Arc::new(unverified)),
+            verified: TlsConnector::from(Arc::new(verified)),
+            broken: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The handshake. Returns the encrypted stream and what it is, as `TLSv1.3 TLS_AES_…`.
+    pub async fn handshake(
+        &self,
+        stream: BoxStream,
+        host: &str,
+        verify: bool,
+    ) -> io::Result<(BoxStream, String)> {
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connector = if verify { &self.verified } else { &self.unverified };
+        let stream =
+            tokio::time::timeout(timeouts::HANDSHAKE, connector.connect(name, stream)).await??;
+        let description = describe(stream.get_ref().1);
+        Ok((Box::new(stream), description))
+    }
+
+    /// Remembers that the host's TLS does not work.
+    pub fn remember_broken(&self, host: &str, memory: Duration, now: Timestamp) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.len() >= BROKEN_MAX {
+            broken.retain(|_, until| *until > now);
+            if broken.len() >= BROKEN_MAX {
+                limit_hit("broken_tls");
+                return;
+            }
+        }
+        broken.insert(host.to_owned(), now.after(memory));
+    }
+
+    /// Whether the host's TLS did not work a while ago.
+    pub fn is_broken(&self, host: &str, now: Timestamp) -> bool {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.get(host).is_some_and(|until| *until > now)
+    }
+}
+
+impl Default for TlsClients {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn describe(connection: &ClientConnection) -> String {
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    format!("{} {}", version.unwrap_or("TLS").replace("TLSv1_", "TLSv1."), suite.unwrap_or(""))
+}
+
+/// Takes any certificate: MX names come from an unsigned DNS, so verifying them would prove
+/// nothing. The handshake's own signatures are still checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,410 @@
+//! All that can go wrong towards a peer, and what it means: how far it reaches, whose fault it
+//! is, what may be tried next. Nobody else decides that. Each row has its test below.
+
+use std::io;
+use std::time::Duration;
+
+use crate::message::{EnhancedCode, Failure, Fault, Reply, Retry, Scope};
+use crate::outside::DnsError;
+
+use super::reply_reader::Garbage;
+
+/// The moment of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The first words of the server.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// While the message was being sent.
+    Body,
+    /// After the final dot.
+    Final,
+}
+
+impl Moment {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Greeting => "waiting for the greeting",
+            Self::Hello => "in EHLO",
+            Self::StartTls => "in STARTTLS",
+            Self::Auth => "in AUTH",
+            Self::Mail => "in MAIL",
+            Self::Rcpt => "in RCPT",
+            Self::Data => "in DATA",
+            Self::Body => "while sending the message",
+            Self::Final => "waiting for the reply to the message",
+        }
+    }
+}
+
+/// A reply that says no, or not now.
+pub(super) fn refused(moment: Moment, reply: Reply) -> Failure {
+    let cause = format!("the server answered {}", moment.words());
+    let hint = hint(&reply);
+    let later = Retry::Later(hint);
+    let (scope, retry) = match (moment, reply.code) {
+        // It leaves: whatever was going on is unfinished, another host may go on.
+        (_, 421) => (Scope::Session, Retry::NextHost),
+        // "No SMTP service here" and the like are about us or the host, not about the mail.
+        (Moment::Greeting | Moment::Hello, _) => (Scope::Session, Retry::NextHost),
+        (Moment::StartTls | Moment::Auth, _) => (Scope::Site, later),
+        (Moment::Rcpt, 500..) => (Scope::Recipient, Retry::Never),
+        (Moment::Rcpt, _) => (Scope::Recipient, later),
+        (_, 500..) => (Scope::Message, Retry::Never),
+        (_, _) => (Scope::Message, later),
+    };
+    let fault = if moment == Moment::Auth { Fault::Local } else { Fault::Peer };
+    Failure { scope, fault, retry, reply, cause }
+}
+
+/// A reply that is neither yes nor no where it stands, as 354 to MAIL.
+pub(super) fn unexpected(moment: Moment, reply: &Reply) -> Failure {
+    let cause = format!("an answer that does not belong {}: {reply}", moment.words());
+    session(Fault::Peer, EnhancedCode::new(4, 5, 0), cause)
+}
+
+/// What came is no reply.
+pub(super) fn garbage(moment: Moment, garbage: Garbage) -> Failure {
+    let what = match garbage {
+        Garbage::NotAReply => "something that is no SMTP reply",
+        Garbage::Endless => "a reply without end",
+    };
+    session(
+        Fault::Peer,
+        EnhancedCode::new(4, 5, 0),
+        format!("the server sent {what} {}", moment.words()),
+    )
+}
+
+/// No reply in time. After the final dot the message may have been taken: another attempt may
+/// deliver it twice, giving up may lose it, so it is tried again, at this destination's pace.
+pub(super) fn timed_out(moment: Moment) -> Failure {
+    let cause = format!("no answer in time {}", moment.words());
+    match moment {
+        Moment::Final => possible_duplicate(cause),
+        _ => session(Fault::Peer, EnhancedCode::new(4, 4, 2), cause),
+    }
+}
+
+/// The connection broke.
+pub(super) fn lost(moment: Moment, error: &io::Error) -> Failure {
+    let cause = format!("the connection was lost {}: {}", moment.words(), plain(error));
+    match moment {
+        Moment::Final => possible_duplicate(cause),
+        _ => session(Fault::Peer, EnhancedCode::new(4, 4, 2), cause),
+    }
+}
+
+/// A host could not be connected to.
+pub(super) fn not_connected(error: &io::Error) -> Failure {
+    let local = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::AddrInUse
+    ) || matches!(error.raw_os_error(), Some(23 | 24));
+    if local {
+        let cause = format!("this machine cannot connect: {}", plain(error));
+        return Failure {
+            scope: Scope::Path,
+            fault: Fault::Local,
+            retry: Retry::Later(None),
+            reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
+            cause,
+        };
+    }
+    session(Fault::Peer, EnhancedCode::new(4, 4, 1), format!("no connection: {}", plain(error)))
+}
+
+/// The TLS handshake failed, or there is no TLS where it is required.
+pub(super) fn tls(cause: String) -> Failure {
+    session(Fault::Tls, EnhancedCode::new(4, 7, 5), cause)
+}
+
+/// A password file that cannot be read.
+pub(super) fn credentials(cause: String) -> Failure {
+    Failure {
+        scope: Scope::Site,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
+        cause,
+    }
+}
+
+/// The server says beforehand that it takes nothing of this size (RFC 1870).
+pub(super) fn too_big(size: u64, size_max: u64) -> Failure {
+    let cause = format!("the message has {size} octets, the server takes {size_max}");
+    never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 3, 4), cause)
+}
+
+/// The message has 8-bit text and the server does not take it (RFC 6152).
+pub(super) fn not_eight_bit() -> Failure {
+    let cause = "the message has 8-bit text and the server does not offer 8BITMIME".to_owned();
+    never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 6, 3), cause)
+}
+
+/// The domain's names.
+pub(super) fn names(domain: &str, error: &DnsError) -> Failure {
+    match error {
+        DnsError::NoSuchName => {
+            let cause = format!("the domain {domain} does not exist");
+            never(Scope::Site, Fault::Dns, EnhancedCode::new(5, 1, 2), cause)
+        }
+        DnsError::NoRecords => {
+            let cause = format!("{domain} has no mail server: neither MX nor address records");
+            never(Scope::Site, Fault::Dns, EnhancedCode::new(5, 4, 4), cause)
+        }
+        DnsError::Unavailable(why) => Failure {
+            scope: Scope::Site,
+            fault: Fault::Dns,
+            retry: Retry::Later(None),
+            reply: Reply::new(
+                451,
+                EnhancedCode::new(4, 4, 3),
+                format!("the DNS does not answer for {domain}"),
+            ),
+            cause: format!("the DNS does not answer for {domain}: {why}"),
+        },
+    }
+}
+
+/// The domain says that it takes no mail (RFC 7505).
+pub(super) fn null_mx(domain: &str) -> Failure {
+    let cause = format!("{domain} takes no mail (null MX)");
+    let mut failure = never(Scope::Site, Fault::Dns, EnhancedCode::new(5, 1, 10), cause);
+    failure.reply.code = 556;
+    failure
+}
+
+/// The best mail server of the domain is this relay (RFC 5321 section 5.1).
+pub(super) fn loops_back(domain: &str) -> Failure {
+    let cause = format!(
+        "mail for {domain} would come back to this relay: its best mail server is this one"
+    );
+    never(Scope::Site, Fault::Dns, EnhancedCode::new(5, 4, 6), cause)
+}
+
+/// All addresses of the hosts are loopback or private ones that the operator does not allow.
+pub(super) fn forbidden(host: &str) -> Failure {
+    let cause = format!(
+        "{host} has only loopback or private addresses, which delivery.allow_destinations does not list"
+    );
+    let mut failure = never(Scope::Session, Fault::Policy, EnhancedCode::new(5, 4, 4), cause);
+    failure.retry = Retry::Never;
+    failure
+}
+
+/// The source has IPv4 and the host IPv6 only, or the reverse.
+pub(super) fn no_common_family(host: &str) -> Failure {
+    let cause = format!(
+        "{host} cannot be reached from this source: one has IPv4 only, the other IPv6 only"
+    );
+    session(Fault::Local, EnhancedCode::new(4, 4, 4), cause)
+}
+
+/// The body could not be read from the spool.
+pub fn spool(cause: String) -> Failure {
+    Failure {
+        scope: Scope::Message,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(
+            451,
+            EnhancedCode::new(4, 3, 0),
+            "the message could not be read from the spool",
+        ),
+        cause,
+    }
+}
+
+fn session(fault: Fault, code: EnhancedCode, cause: String) -> Failure {
+    let reply = Reply::new(451, code, cause.clone());
+    Failure { scope: Scope::Session, fault, retry: Retry::NextHost, reply, cause }
+}
+
+fn possible_duplicate(cause: String) -> Failure {
+    let cause =
+        format!("{cause}; the message may have been taken, so the next attempt may be a duplicate");
+    let reply = Reply::new(451, EnhancedCode::new(4, 4, 2), cause.clone());
+    Failure { scope: Scope::Message, fault: Fault::Peer, retry: Retry::Later(None), reply, cause }
+}
+
+fn never(scope: Scope, fault: Fault, code: EnhancedCode, cause: String) -> Failure {
+    Failure {
+        scope,
+        fault,
+        retry: Retry::Never,
+        reply: Reply::new(550, code, cause.clone()),
+        cause,
+    }
+}
+
+/// The kind of an error without file names and numbers.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
+            "closed by the server".to_owned()
+        }
+        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "unreachable".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// "Try again in 5 minutes", "retry after 300 seconds", "greylisted for 600 s": when the peer says.
+fn hint(reply: &Reply) -> Option<Duration> {
+    if !reply.is_transient() {
+        return None;
+    }
+    let text = reply.text.to_ascii_lowercase();
+    if !["again", "retry", "greylist", "graylist", "wait", "come back"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
+        return None;
+    }
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.iter().enumerate().find_map(|(place, word)| {
+        let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+        let (number, attached) = word.split_at(digits);
+        let number: u32 = number.parse().ok().filter(|number| *number > 0)?;
+        let unit = if attached.is_empty() { *words.get(place + 1)? } else { attached };
+        let unit = match unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3600,
+            _ => return None,
+        };
+        Some(Duration::from_secs(u64::from(number) * unit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Moment::{Auth, Body, Data, Final, Greeting, Hello, Mail, Rcpt, StartTls};
+
+    fn check(failure: &Failure, scope: Scope, fault: Fault, retry: Retry, enhanced: &str) {
+        assert_eq!(
+            (failure.scope, failure.fault, failure.retry),
+            (scope, fault, retry),
+            "{failure:?}"
+        );
+        assert_eq!(
+            failure.reply.enhanced.map(|code| code.to_string()).as_deref(),
+            Some(enhanced),
+            "{failure:?}"
+        );
+        assert_eq!(failure.reply.is_permanent(), enhanced.starts_with('5'), "{failure:?}");
+        assert!(!failure.cause.is_empty());
+    }
+
+    fn reply(text: &str) -> Reply {
+        let (code, text) = text.split_once(' ').unwrap();
+        Reply::from_lines(code.parse().unwrap(), std::iter::once(text))
+    }
+
+    #[test]
+    fn replies_by_moment() {
+        let later = Retry::Later(None);
+        for (moment, text, scope, retry) in [
+            (Greeting, "554 5.7.1 go away", Scope::Session, Retry::NextHost),
+            (Greeting, "421 4.3.2 busy", Scope::Session, Retry::NextHost),
+            (Hello, "550 5.7.1 bad name", Scope::Session, Retry::NextHost),
+            (StartTls, "454 4.7.0 no", Scope::Site, later),
+            (Mail, "421 4.7.0 too many", Scope::Session, Retry::NextHost),
+            (Mail, "550 5.7.1 sender", Scope::Message, Retry::Never),
+            (Mail, "451 4.3.0 busy", Scope::Message, later),
+            (Rcpt, "550 5.1.1 unknown", Scope::Recipient, Retry::Never),
+            (Rcpt, "450 4.2.0 greylisted", Scope::Recipient, later),
+            (Rcpt, "421 4.7.0 bye", Scope::Session, Retry::NextHost),
+            (Data, "554 5.5.1 no", Scope::Message, Retry::Never),
+            (Final, "552 5.3.4 too big", Scope::Message, Retry::Never),
+            (Final, "451 4.3.0 disk", Scope::Message, later),
+            (Final, "421 4.3.2 stopping", Scope::Session, Retry::NextHost),
+        ] {
+            let failure = refused(moment, reply(text));
+            check(&failure, scope, Fault::Peer, retry, text.split(' ').nth(1).unwrap());
+        }
+        let auth = refused(Auth, reply("535 5.7.8 wrong"));
+        check(&auth, Scope::Site, Fault::Local, later, "5.7.8");
+        check(
+            &unexpected(Mail, &reply("354 what")),
+            Scope::Session,
+            Fault::Peer,
+            Retry::NextHost,
+            "4.5.0",
+        );
+    }
+
+    #[test]
+    fn what_is_no_reply() {
+        let lost_at = |moment| lost(moment, &io::ErrorKind::ConnectionReset.into());
+        for moment in [Greeting, Hello, StartTls, Auth, Mail, Rcpt, Data, Body] {
+            check(&timed_out(moment), Scope::Session, Fault::Peer, Retry::NextHost, "4.4.2");
+            check(&lost_at(moment), Scope::Session, Fault::Peer, Retry::NextHost, "4.4.2");
+        }
+        for failure in [timed_out(Final), lost_at(Final)] {
+            check(&failure, Scope::Message, Fault::Peer, Retry::Later(None), "4.4.2");
+            assert!(failure.cause.contains("duplicate"));
+        }
+        for what in [Garbage::NotAReply, Garbage::Endless] {
+            check(&garbage(Rcpt, what), Scope::Session, Fault::Peer, Retry::NextHost, "4.5.0");
+        }
+    }
+
+    #[test]
+    fn hosts_and_names() {
+        let (never, later) = (Retry::Never, Retry::Later(None));
+        let refused: io::Error = io::ErrorKind::ConnectionRefused.into();
+        check(&not_connected(&refused), Scope::Session, Fault::Peer, Retry::NextHost, "4.4.1");
+        let missing: io::Error = io::ErrorKind::AddrNotAvailable.into();
+        check(&not_connected(&missing), Scope::Path, Fault::Local, later, "4.3.5");
+        check(&tls("bad".to_owned()), Scope::Session, Fault::Tls, Retry::NextHost, "4.7.5");
+        check(&credentials("no file".to_owned()), Scope::Site, Fault::Local, later, "4.3.5");
+        check(&too_big(2, 1), Scope::Message, Fault::Peer, never, "5.3.4");
+        check(&not_eight_bit(), Scope::Message, Fault::Peer, never, "5.6.3");
+        check(&names("x.pe", &DnsError::NoSuchName), Scope::Site, Fault::Dns, never, "5.1.2");
+        check(&names("x.pe", &DnsError::NoRecords), Scope::Site, Fault::Dns, never, "5.4.4");
+        let silent = DnsError::Unavailable("timeout".to_owned());
+        check(&names("x.pe", &silent), Scope::Site, Fault::Dns, later, "4.4.3");
+        check(&null_mx("x.pe"), Scope::Site, Fault::Dns, never, "5.1.10");
+        assert_eq!(null_mx("x.pe").reply.code, 556);
+        check(&loops_back("x.pe"), Scope::Site, Fault::Dns, never, "5.4.6");
+        check(&forbidden("mx.x.pe"), Scope::Session, Fault::Policy, never, "5.4.4");
+        check(&no_common_family("mx.x.pe"), Scope::Session, Fault::Local, Retry::NextHost, "4.4.4");
+        check(&spool("gone".to_owned()), Scope::Message, Fault::Local, later, "4.3.0");
+    }
+
+    #[test]
+    fn a_peer_that_says_when() {
+        let check = |text: &str, seconds: Option<u64>| {
+            assert_eq!(hint(&reply(text)), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("450 4.2.0 Greylisted, try again in 5 minutes", Some(300));
+        check("451 4.7.1 Please try again in 300 seconds", Some(300));
+        check("450 greylisted for 600s", Some(600));
+        check("421 4.7.0 Try again later (1 hour)", Some(3600));
+        check("450 4.2.0 try again later", None);
+        check("450 4.3.2 queue 4 is full, 20 minutes of work", None);
+        check("550 5.7.1 do not try again in 5 minutes", None);
+        check("450 4.2.0 wait 0 seconds", None);
+    }
+}
