@@ -1,5 +1,9 @@
 //! Tambo, a mail relay. `ARCHITECTURE.md` is the map; a folder here is a stage of mail.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod control;
 pub mod dispatch;
 pub mod egress;
 pub mod message;

@@ -1,3 +1,7 @@
 //! `tambo`, the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mta::cli::main()
+}

@@ -142,6 +142,11 @@ impl Dispatch {
         self.state().egress.sources().list()
     }
 
+    /// Where mail for a domain goes, as far as it is known.
+    pub fn site_of(&self, domain: &str) -> Option<String> {
+        self.state().routes.get(domain).map(|route| route.site.to_string())
+    }
+
     fn may_start(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed) && self.queue.may_deliver()
     }

@@ -53,14 +53,14 @@ impl Queue {
     pub async fn run_loader(&self) {
         loop {
             let now = self.now();
-            let loads = {
-                let mut index = self.index();
-                if index.take_reseed() {
-                    drop(index);
-                    self.reseed().await;
-                    index = self.index();
-                }
-                if self.may_deliver() { index.take_loads(now, LOADS_AT_ONCE) } else { Vec::new() }
+            let reseed = self.index().take_reseed();
+            if reseed {
+                self.reseed().await;
+            }
+            let loads = if self.may_deliver() {
+                self.index().take_loads(now, LOADS_AT_ONCE)
+            } else {
+                Vec::new()
             };
             if loads.is_empty() {
                 self.wait_for_due(now).await;

@@ -12,6 +12,7 @@ mod levers;
 mod list;
 mod load;
 mod ready;
+mod recover;
 pub mod schedule;
 pub mod state;
 
@@ -21,6 +22,7 @@ pub use expiry::Aged;
 pub use levers::{Lever, LeverError};
 pub use list::{QueuePage, QueueRow};
 pub use ready::Ready;
+pub use recover::highest_id;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};

@@ -1,0 +1,188 @@
+//! The relay from outside: the control socket of the command line, health and metrics over HTTP.
+//!
+//! Everything acts through [`Control`], which `app` implements: nothing here knows the queue.
+
+mod http;
+mod socket;
+
+pub use http::{api, pages};
+pub use socket::{SOCKET, bind_socket};
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::Event;
+use crate::outside::BoxFuture;
+
+/// What can be asked of a running relay.
+pub trait Control: Send + Sync {
+    /// What is in the queue, in order of acceptance.
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>>;
+
+    /// Holds, releases, retries or bounces.
+    fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>>;
+
+    /// The sources.
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>>;
+
+    /// The events of a message, a recipient, a sender or a tag, oldest first.
+    fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>>;
+
+    /// How the relay is.
+    fn status(&self) -> Status;
+}
+
+/// Which deliveries are meant. Empty: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueQuery {
+    /// Tambo's id or Message-ID of a message.
+    pub message: Option<String>,
+    /// Domain of the recipients.
+    pub domain: Option<String>,
+    /// Account.
+    pub account: Option<String>,
+    /// Tag.
+    pub tag: Option<String>,
+    /// MAIL FROM.
+    pub sender: Option<String>,
+    /// Only those held (or not).
+    pub held: Option<bool>,
+    /// Rows at most; 100 when not given.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub from: Option<String>,
+}
+
+/// A page of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueAnswer {
+    /// In order of acceptance.
+    pub rows: Vec<Row>,
+    /// Where the next page starts.
+    pub next: Option<String>,
+}
+
+/// A delivery that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Tambo's id of the message.
+    pub message: String,
+    /// Its place among the deliveries of the message.
+    pub delivery: u16,
+    /// Content of Message-ID.
+    pub message_id: Option<String>,
+    /// MAIL FROM; empty for `<>`.
+    pub sender: String,
+    /// Those that still wait.
+    pub recipients: Vec<String>,
+    /// Domain of the recipients.
+    pub domain: String,
+    /// Where the mail really goes, as far as it is known.
+    pub site: String,
+    /// `active`, `queued`, `deferred` or `held`.
+    pub state: String,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// RFC 3339; nothing while held.
+    pub next_attempt: Option<String>,
+    /// What stood in the way.
+    pub last_reply: Option<String>,
+    /// Why it is held.
+    pub held: Option<String>,
+    /// RFC 3339.
+    pub accepted: String,
+    /// Account.
+    pub account: String,
+    /// Opaque words of the submitter.
+    pub tags: Vec<String>,
+    /// Octets.
+    pub size: u64,
+}
+
+/// What is to be done to deliveries that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// What.
+    pub action: Action,
+    /// To which.
+    pub query: QueueQuery,
+    /// Why, for those who ask later.
+    pub why: String,
+}
+
+/// The levers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Attempt now.
+    Retry,
+    /// Not until released.
+    Hold,
+    /// No longer held; attempt now.
+    Release,
+    /// Give up and tell the sender.
+    Bounce,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Deliveries.
+    pub done: usize,
+    /// Those it could not be done to, and why (at most 100 are named).
+    pub refused: Vec<Refused>,
+    /// How many it could not be done to.
+    pub refused_count: usize,
+}
+
+/// A delivery that stayed as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Tambo's id of the message.
+    pub message: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// Its name.
+    pub name: String,
+    /// Bound locally.
+    pub address: String,
+    /// Seen outside.
+    pub public: String,
+    /// Name in EHLO.
+    pub helo: String,
+    /// Pools it is active in.
+    pub pools: Vec<String>,
+    /// The first of them.
+    pub pool: Option<String>,
+    /// `active`, `standby`, or `missing`: this machine lacks the address.
+    pub state: String,
+}
+
+/// How the relay is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Why mail is not taken now; `None`: it is.
+    pub refusing: Option<String>,
+    /// Why the relay must be started afresh; `None`: it is well.
+    pub failed: Option<String>,
+    /// Connections to servers.
+    pub connections: usize,
+    /// Deliveries in memory.
+    pub ready: usize,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Question(String),
+    /// The spool does not answer.
+    #[error("{0}")]
+    Spool(String),
+}

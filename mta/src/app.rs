@@ -1,0 +1,281 @@
+//! Wires everything: the only file that names concrete adapters. Starts, waits, drains, stops.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_config::Config;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::{self, Control};
+use crate::control::RelayControl;
+use crate::dispatch::{Dispatch, Parts};
+use crate::egress::Sources;
+use crate::outcome::JsonlSink;
+use crate::outside::{MailDns, Net, WallClock};
+use crate::policy::Policy;
+use crate::queue::schedule::Schedule;
+use crate::queue::{self, Queue};
+use crate::smtp_in::{Authenticator, Listeners, ServerTls, Shared};
+use crate::smtp_out::{Connector, Resolver, TlsClients};
+use crate::spool::{Committer, Spool, SpoolHealth};
+
+/// Time that sessions and deliveries in flight have to end when the relay stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// The world that a relay runs in.
+pub struct World {
+    /// Time of day.
+    pub clock: Arc<dyn WallClock>,
+    /// Names.
+    pub dns: Arc<dyn MailDns>,
+    /// Streams.
+    pub net: Arc<dyn Net>,
+    /// The store.
+    pub spool: Arc<dyn Spool>,
+    /// Writes to it.
+    pub committer: Committer,
+    /// For all that is drawn at random.
+    pub seed: u64,
+}
+
+/// A relay that runs.
+pub struct Relay {
+    queue: Arc<Queue>,
+    dispatch: Arc<Dispatch>,
+    control: Arc<RelayControl>,
+    sink: Option<Arc<JsonlSink>>,
+    stop: watch::Sender<bool>,
+    /// Listeners: they end by themselves when told to stop.
+    fronts: JoinSet<()>,
+    /// What goes on for ever; ended when dropped.
+    tasks: JoinSet<()>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    committer: Committer,
+}
+
+impl Relay {
+    /// Starts everything but the control socket and `admin.bind`.
+    pub fn start(config: Arc<Config>, world: World) -> Result<Self, String> {
+        let highest = queue::highest_id(&*world.spool).map_err(|error| error.to_string())?;
+        let queue = Arc::new(Queue::new(
+            Arc::clone(&world.spool),
+            world.committer.clone(),
+            Arc::clone(&world.clock),
+            highest,
+            options(&config),
+        ));
+        let lanes = queue.seed().map_err(|error| error.to_string())?;
+        let policy = Arc::new(Policy::new(&config));
+        let limits = &config.limits;
+        let listeners = Listeners::bind(&*world.net, &config.listeners, limits.connections)
+            .map_err(|(address, error)| bind_error(address, &error))?;
+        let addresses = listeners.addresses();
+        let tls = config
+            .tls
+            .as_ref()
+            .map(ServerTls::load)
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        let own = addresses.iter().map(|(_, address)| *address).collect();
+        let dispatch = dispatch(&config, &world, &queue, &policy, own);
+        let (stop, stopped) = watch::channel(false);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let authenticator =
+            Authenticator::new(cores, limits.password_queue, limits.password_failures)?;
+        let shared = Shared {
+            queue: Arc::clone(&queue),
+            policy,
+            authenticator: Arc::new(authenticator),
+            tls,
+            stop: stopped,
+        };
+        let mut fronts = JoinSet::new();
+        fronts.spawn(listeners.run(Arc::new(shared)));
+        let mut tasks = JoinSet::new();
+        let loader = Arc::clone(&queue);
+        tasks.spawn(async move { loader.run_loader().await });
+        tasks.spawn(Arc::clone(&dispatch).keep_house());
+        if let Some(highest) = highest {
+            let sweeper = Arc::clone(&queue);
+            tasks.spawn_blocking(move || match sweeper.sweep_orphans(highest) {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!(count, "pieces of messages that were never accepted are removed")
+                }
+                Err(error) => {
+                    tracing::error!(%error, "pieces of unfinished messages cannot be looked for")
+                }
+            });
+        }
+        tracing::info!(lanes, "the queue is open");
+        let control = Arc::new(RelayControl {
+            queue: Arc::clone(&queue),
+            dispatch: Arc::clone(&dispatch),
+            config,
+        });
+        let committer = world.committer;
+        Ok(Self {
+            queue,
+            dispatch,
+            control,
+            sink: None,
+            stop,
+            fronts,
+            tasks: tasks,
+            addresses,
+            committer,
+        })
+    }
+
+    /// Opens the control socket and the event files in `data_dir`, and `admin.bind`. Returns
+    /// where the latter listens.
+    pub async fn open(&mut self, config: &Config) -> Result<Option<SocketAddr>, String> {
+        let data_dir = &config.server.data_dir;
+        let place = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        let folder = data_dir.join("events");
+        let sink = JsonlSink::new(Arc::clone(&self.queue), folder.clone())
+            .map_err(|error| place(&folder, error))?;
+        let sink = Arc::new(sink);
+        self.tasks.spawn(Arc::clone(&sink).run());
+        self.sink = Some(sink);
+        let socket = admin::bind_socket(data_dir)
+            .map_err(|error| place(&data_dir.join(admin::SOCKET), error))?;
+        let control = Arc::clone(&self.control) as Arc<dyn Control>;
+        let api = admin::api(Arc::clone(&control));
+        self.tasks.spawn(async move {
+            if let Err(error) = axum::serve(socket, api).await {
+                tracing::error!(%error, "the control socket has ended");
+            }
+        });
+        let Some(bind) = config.admin.bind else { return Ok(None) };
+        let listener =
+            tokio::net::TcpListener::bind(bind).await.map_err(|error| bind_error(bind, &error))?;
+        let address = listener.local_addr().ok();
+        let pages = admin::pages(control, config.metrics.allow.clone());
+        self.tasks.spawn(async move {
+            let service = pages.into_make_service_with_connect_info::<SocketAddr>();
+            if let Err(error) = axum::serve(listener, service).await {
+                tracing::error!(%error, "admin.bind has ended");
+            }
+        });
+        Ok(address)
+    }
+
+    /// Where mail comes in.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// What can be asked of it.
+    pub fn control(&self) -> Arc<dyn Control> {
+        Arc::clone(&self.control) as Arc<dyn Control>
+    }
+
+    /// Returns when the spool has failed, with the reason: only a fresh start helps.
+    pub async fn failed(&self) -> String {
+        let mut health = self.queue.health();
+        loop {
+            if let SpoolHealth::Failed(why) = &*health.borrow_and_update() {
+                return why.clone();
+            }
+            if health.changed().await.is_err() {
+                return "the committer is gone".to_owned();
+            }
+        }
+    }
+
+    /// Takes nothing new, ends what is in flight, makes everything durable.
+    pub async fn drain(mut self) {
+        self.queue.stop_accepting();
+        self.stop.send_replace(true);
+        let fronts = async { while self.fronts.join_next().await.is_some() {} };
+        let ended =
+            tokio::time::timeout(DRAIN, async { tokio::join!(fronts, self.dispatch.drain()) })
+                .await;
+        if ended.is_err() {
+            tracing::warn!(
+                "sessions or deliveries that did not end in time are cut off; they are tried again"
+            );
+        }
+        if let Err(error) = self.committer.commit(Vec::new()).await {
+            tracing::error!(%error, "the last outcomes could not be synced");
+        }
+        if let Some(sink) = &self.sink
+            && let Err(error) = sink.follow(Duration::ZERO).await
+        {
+            tracing::warn!(%error, "the last events are written to their file at the next start");
+        }
+    }
+}
+
+fn dispatch(
+    config: &Arc<Config>,
+    world: &World,
+    queue: &Arc<Queue>,
+    policy: &Arc<Policy>,
+    own: Vec<SocketAddr>,
+) -> Arc<Dispatch> {
+    let present = |source: &relay_config::config::Source| world.net.has_address(source.address);
+    let connector = Connector {
+        net: Arc::clone(&world.net),
+        dns: Arc::clone(&world.dns),
+        clock: Arc::clone(&world.clock),
+        tls: TlsClients::new(),
+        delivery: config.delivery.clone(),
+        own,
+    };
+    Dispatch::start(Parts {
+        queue: Arc::clone(queue),
+        resolver: Resolver::new(Arc::clone(&world.dns), Arc::clone(config)),
+        connector,
+        policy: Arc::clone(policy),
+        config: config.delivery.clone(),
+        sources: Sources::new(&config.sources, &config.pools, present),
+        seed: world.seed,
+    })
+}
+
+/// What the operator decided of the queue.
+pub fn options(config: &Config) -> queue::Options {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    queue::Options {
+        schedule: Schedule {
+            delays: config.delivery.retry.clone(),
+            jitter: config.delivery.retry_jitter,
+        },
+        expire_after: config.delivery.expire_after,
+        ready_deliveries: count(config.limits.ready_deliveries),
+        lanes: count(config.limits.lanes),
+        bodies_in_flight_max: config.server.bodies_in_flight_max.0,
+        body_cache_max: config.server.body_cache_max.0,
+    }
+}
+
+/// Sources whose address this machine lacks: nothing can be sent from them.
+pub fn missing_sources(config: &Config, net: &dyn Net) -> Vec<String> {
+    let missing = config.sources.iter().filter(|source| !net.has_address(source.address));
+    missing
+        .map(|source| {
+            format!(
+                "source `{}`: this machine does not have the address {}; add it to an interface \
+                 (`ip address add {}/32 dev …`) or remove the source",
+                source.name, source.address, source.address
+            )
+        })
+        .collect()
+}
+
+fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {
+    let mend = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or change `bind`",
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}; {mend}")
+}

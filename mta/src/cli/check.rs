@@ -1,0 +1,41 @@
+//! `tambo check`: everything that can be known before the relay runs.
+
+use std::path::Path;
+
+use crate::app::missing_sources;
+use crate::outside::real::SystemNet;
+use crate::smtp_in::ServerTls;
+
+use super::{load, print_line};
+
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    let config = load(path)?;
+    let mut problems = missing_sources(&config, &SystemNet);
+    if let Some(files) = &config.tls
+        && let Err(error) = ServerTls::load(files)
+    {
+        problems.push(format!("[tls]: {error}"));
+    }
+    for route in &config.routes {
+        if let Some(credentials) = &route.smarthost.credentials
+            && let Err(error) = std::fs::metadata(&credentials.password_file)
+        {
+            problems.push(format!(
+                "route.smarthost.password_file: {}: {error}",
+                credentials.password_file.display()
+            ));
+        }
+    }
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    if problems.is_empty() {
+        print_line(&format!("{} is good", path.display()));
+        Ok(())
+    } else {
+        Err(format!(
+            "the file is well written, but {} of this machine does not fit it",
+            problems.len()
+        ))
+    }
+}

@@ -1,0 +1,90 @@
+//! Speaks HTTP/1.1 with a running relay over its control socket.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::admin::SOCKET;
+
+use super::load;
+
+/// Asks (`GET`), or tells (`POST` with a body), and reads the answer.
+pub(super) fn call<T: DeserializeOwned>(
+    config: &Path,
+    target: &str,
+    body: Option<&impl serde::Serialize>,
+) -> Result<T, String> {
+    let socket = load(config)?.server.data_dir.join(SOCKET);
+    let body = body.map(serde_json::to_vec).transpose().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(exchange(&socket, target, body))
+}
+
+/// `key=value&…`, escaped, of what is given.
+pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let Some(value) = value else { continue };
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(key);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    text
+}
+
+async fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    target: &str,
+    body: Option<Vec<u8>>,
+) -> Result<T, String> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!(
+                "no relay runs here: {} is not open; start it with `tambo serve`",
+                socket.display()
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            format!(
+                "{}: {error}; run this as the relay's user, as in `sudo -u tambo tambo …`",
+                socket.display()
+            )
+        }
+        _ => format!("{}: {error}", socket.display()),
+    })?;
+    let failed = |error: hyper::Error| format!("the relay did not answer: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    tokio::spawn(connection);
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("host", "tambo")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(failed)?;
+    let status = response.status();
+    let text = response.into_body().collect().await.map_err(failed)?.to_bytes();
+    if status.is_success() {
+        return serde_json::from_slice(&text)
+            .map_err(|error| format!("the relay's answer cannot be read: {error}"));
+    }
+    let told: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+    let why = told.as_ref().and_then(|told| told.get("error")).and_then(|error| error.as_str());
+    Err(why.map_or_else(|| format!("the relay answered {status}"), str::to_owned))
+}

@@ -1,0 +1,59 @@
+//! `tambo trace`: the story of a message or of a recipient.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::message::Event;
+
+use super::client::{call, query};
+use super::{print_json, print_line};
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct TraceArguments {
+    /// Tambo's id, a Message-ID, a recipient's or sender's address, or tag:TAG.
+    of: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn trace(config: &Path, arguments: &TraceArguments) -> Result<(), String> {
+    let target = format!("/api/v1/trace{}", query(&[("of", Some(&arguments.of))]));
+    let events: Vec<Event> = call(config, &target, None::<&()>)?;
+    if arguments.json {
+        return print_json(&events);
+    }
+    if events.is_empty() {
+        return Err(format!("nothing is known of {}", arguments.of));
+    }
+    print_events(&events);
+    Ok(())
+}
+
+/// One line each, for people.
+pub(super) fn print_events(events: &[Event]) {
+    for event in events {
+        let mut line = format!("{}  {:<9}", event.time, format!("{:?}", event.kind).to_lowercase());
+        if let Some(id) = event.message {
+            line.push_str(&format!("  {id}"));
+        }
+        for (label, value) in
+            [("", &event.recipient), ("via ", &event.mx), ("from ", &event.source)]
+        {
+            if let Some(value) = value {
+                line.push_str(&format!("  {label}{value}"));
+            }
+        }
+        if let Some(code) = event.code {
+            let enhanced = event.enhanced.as_deref().unwrap_or("");
+            let reply = event.reply.as_deref().unwrap_or("").replace('\n', " / ");
+            line.push_str(&format!("  {code} {enhanced} {reply}"));
+        }
+        if let Some(next) = &event.next_attempt {
+            line.push_str(&format!("  (again {next})"));
+        }
+        print_line(&line);
+    }
+}

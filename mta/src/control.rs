@@ -1,0 +1,241 @@
+//! What `admin` may ask, answered by queue, dispatch and spool.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use relay_config::Config;
+
+use crate::admin::{
+    Acted, Action, Control, ControlError, Order, QueueAnswer, QueueQuery, Refused, Row, SourceRow,
+    Status,
+};
+use crate::dispatch::Dispatch;
+use crate::message::{Delivery, DeliveryId, Event, Id, Message};
+use crate::outcome::{self, Question};
+use crate::outside::BoxFuture;
+use crate::queue::{Lever, LeverError, Queue, QueueRow};
+use crate::spool::SpoolHealth;
+
+/// Rows of a page when nobody says.
+const PAGE: usize = 100;
+/// Rows of a page at most.
+const PAGE_MAX: usize = 5_000;
+/// Deliveries that could not be acted upon and are named.
+const REFUSED_NAMED_MAX: usize = 100;
+
+/// The relay, for those who watch and steer it.
+pub struct RelayControl {
+    /// Queue.
+    pub queue: Arc<Queue>,
+    /// Connections.
+    pub dispatch: Arc<Dispatch>,
+    /// What the operator decided.
+    pub config: Arc<Config>,
+}
+
+impl RelayControl {
+    async fn page(
+        &self,
+        query: QueueQuery,
+    ) -> Result<(Vec<QueueRow>, Option<DeliveryId>), ControlError> {
+        let queue = Arc::clone(&self.queue);
+        self.queue.barrier().await.map_err(|error| ControlError::Spool(error.to_string()))?;
+        let looked = tokio::task::spawn_blocking(move || page(&queue, &query)).await;
+        looked.map_err(|error| ControlError::Spool(error.to_string()))?
+    }
+
+    async fn act_on(&self, action: Action, id: DeliveryId, why: &str) -> Result<(), LeverError> {
+        let why = why.to_owned();
+        match action {
+            Action::Hold => self.queue.pull(id, &Lever::Hold { why }).await,
+            Action::Release => self.queue.pull(id, &Lever::Release).await,
+            Action::Retry => self.queue.pull(id, &Lever::Retry).await,
+            Action::Bounce => self.dispatch.bounce(id, &why).await,
+        }
+    }
+}
+
+impl Control for RelayControl {
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>> {
+        Box::pin(async move {
+            let (rows, next) = self.page(query).await?;
+            let rows = rows.iter().map(|row| self.row(row)).collect();
+            Ok(QueueAnswer { rows, next: next.map(cursor) })
+        })
+    }
+
+    fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>> {
+        Box::pin(async move {
+            let mut acted = Acted::default();
+            let mut query = QueueQuery { limit: Some(PAGE_MAX), ..order.query };
+            loop {
+                let (rows, next) = self.page(query.clone()).await?;
+                for row in rows {
+                    let id = row.delivery.id;
+                    match self.act_on(order.action, id, &order.why).await {
+                        Ok(()) => acted.done += 1,
+                        Err(error) => {
+                            acted.refused_count += 1;
+                            if acted.refused.len() < REFUSED_NAMED_MAX {
+                                let message = id.message.to_string();
+                                acted.refused.push(Refused { message, why: error.to_string() });
+                            }
+                        }
+                    }
+                }
+                let Some(next) = next else { return Ok(acted) };
+                query.from = Some(cursor(next));
+            }
+        })
+    }
+
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {
+        let standby = self.config.pools.iter().flat_map(|pool| &pool.standby);
+        let standby: Vec<Arc<str>> = standby.cloned().collect();
+        let sources = self.dispatch.sources();
+        Box::pin(async move {
+            let row = |(source, pools, present): (
+                Arc<relay_config::config::Source>,
+                Vec<Arc<str>>,
+                bool,
+            )| {
+                let state = match () {
+                    () if !present => "missing",
+                    () if pools.is_empty() && standby.contains(&source.name) => "standby",
+                    () => "active",
+                };
+                SourceRow {
+                    name: source.name.to_string(),
+                    address: source.address.to_string(),
+                    public: source.public.to_string(),
+                    helo: source.helo.clone(),
+                    pool: pools.first().map(ToString::to_string),
+                    pools: pools.iter().map(ToString::to_string).collect(),
+                    state: state.to_owned(),
+                }
+            };
+            Ok(sources.into_iter().map(row).collect())
+        })
+    }
+
+    fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>> {
+        Box::pin(async move {
+            self.queue.barrier().await.map_err(|error| ControlError::Spool(error.to_string()))?;
+            let spool = self.queue.spool();
+            let looked = tokio::task::spawn_blocking(move || {
+                for question in Question::parse(&question) {
+                    let events = outcome::trace(&*spool, &question)?;
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+                Ok(Vec::new())
+            });
+            let events = looked.await.map_err(|error| ControlError::Spool(error.to_string()))?;
+            events.map_err(|error: crate::spool::SpoolError| ControlError::Spool(error.to_string()))
+        })
+    }
+
+    fn status(&self) -> Status {
+        let failed = match &*self.queue.health().borrow() {
+            SpoolHealth::Failed(why) => Some(why.clone()),
+            SpoolHealth::Good | SpoolHealth::LowDisk => None,
+        };
+        let refusing = self.queue.is_accepting().err().map(|refusal| refusal.to_string());
+        let (connections, _) = self.dispatch.counts();
+        Status { refusing, failed, connections, ready: self.queue.depth().0 }
+    }
+}
+
+impl RelayControl {
+    fn row(&self, row: &QueueRow) -> Row {
+        let (delivery, message) = (&row.delivery, &row.message);
+        let waiting = delivery
+            .recipients
+            .iter()
+            .filter(|r| r.state == crate::message::RecipientState::Queued);
+        let state = match () {
+            () if delivery.hold.is_some() => "held",
+            () if row.active => "active",
+            () if delivery.attempts > 0 => "deferred",
+            () => "queued",
+        };
+        Row {
+            message: message.id.to_string(),
+            delivery: delivery.id.number,
+            message_id: message.message_id.clone(),
+            sender: message.sender.to_string(),
+            recipients: waiting.map(|recipient| recipient.address.to_string()).collect(),
+            domain: delivery.domain.clone(),
+            site: self
+                .dispatch
+                .site_of(&delivery.domain)
+                .unwrap_or_else(|| delivery.domain.clone()),
+            state: state.to_owned(),
+            attempts: delivery.attempts,
+            next_attempt: delivery.hold.is_none().then(|| delivery.due.to_rfc3339()),
+            last_reply: delivery.last.as_ref().map(|last| last.reply.to_string()),
+            held: delivery.hold.as_ref().map(|hold| hold.why.clone()),
+            accepted: message.id.time().to_rfc3339(),
+            account: message.account.clone(),
+            tags: message.tags.clone(),
+            size: message.size(),
+        }
+    }
+}
+
+fn page(
+    queue: &Queue,
+    query: &QueueQuery,
+) -> Result<(Vec<QueueRow>, Option<DeliveryId>), ControlError> {
+    let spool = |error: crate::spool::SpoolError| ControlError::Spool(error.to_string());
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let wanted = |delivery: &Delivery, message: &Message| wanted(query, delivery, message);
+    if let Some(name) = &query.message {
+        let mut rows = Vec::new();
+        for id in ids_of(queue, name)? {
+            rows.extend(queue.of_message(id).map_err(spool)?);
+        }
+        rows.retain(|row| wanted(&row.delivery, &row.message));
+        return Ok((rows, None));
+    }
+    let from = query.from.as_deref().map(parse_cursor).transpose()?;
+    let page = queue.list(from, limit, &wanted).map_err(spool)?;
+    Ok((page.rows, page.next))
+}
+
+/// The messages that an id or a Message-ID stands for.
+fn ids_of(queue: &Queue, name: &str) -> Result<Vec<Id>, ControlError> {
+    if let Ok(id) = name.trim().parse::<Id>() {
+        return Ok(vec![id]);
+    }
+    let inside = name.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
+    let events = outcome::trace(&*queue.spool(), &Question::MessageId(inside))
+        .map_err(|error| ControlError::Spool(error.to_string()))?;
+    let ids: BTreeSet<Id> = events.iter().filter_map(|event| event.message).collect();
+    Ok(ids.into_iter().collect())
+}
+
+fn wanted(query: &QueueQuery, delivery: &Delivery, message: &Message) -> bool {
+    let same = |wanted: &Option<String>, found: &str| {
+        wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
+    };
+    same(&query.domain, &delivery.domain)
+        && same(&query.account, &message.account)
+        && same(&query.sender, &message.sender.to_string())
+        && query.tag.as_ref().is_none_or(|tag| message.tags.contains(tag))
+        && query.held.is_none_or(|held| delivery.hold.is_some() == held)
+}
+
+/// `01kdyx0g2c001.3`
+fn cursor(id: DeliveryId) -> String {
+    format!("{}.{}", id.message, id.number)
+}
+
+fn parse_cursor(text: &str) -> Result<DeliveryId, ControlError> {
+    let parsed = text.split_once('.').and_then(|(message, number)| {
+        Some(DeliveryId { message: message.parse().ok()?, number: number.parse().ok()? })
+    });
+    parsed
+        .ok_or_else(|| ControlError::Question("from is not the `next` of a page before".to_owned()))
+}
