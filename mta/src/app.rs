@@ -103,10 +103,13 @@ impl Relay {
             tasks.spawn_blocking(move || match sweeper.sweep_orphans(highest) {
                 Ok(0) => {}
                 Ok(count) => {
-                    tracing::info!(count, "pieces of messages that were never accepted are removed")
+                    tracing::info!(
+                        count,
+                        "pieces of messages that were never accepted are removed"
+                    );
                 }
                 Err(error) => {
-                    tracing::error!(%error, "pieces of unfinished messages cannot be looked for")
+                    tracing::error!(%error, "pieces of unfinished messages cannot be looked for");
                 }
             });
         }
@@ -117,17 +120,7 @@ impl Relay {
             config,
         });
         let committer = world.committer;
-        Ok(Self {
-            queue,
-            dispatch,
-            control,
-            sink: None,
-            stop,
-            fronts,
-            tasks: tasks,
-            addresses,
-            committer,
-        })
+        Ok(Self { queue, dispatch, control, sink: None, stop, fronts, tasks, addresses, committer })
     }
 
     /// Opens the control socket and the event files in `data_dir`, and `admin.bind`. Returns

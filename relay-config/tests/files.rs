@@ -23,7 +23,8 @@ fn bad_files_say_what_is_wrong_and_how_to_mend_it() {
         let text = std::fs::read_to_string(&path).unwrap();
         let errors =
             relay_config::load(&text, "tambo.toml").expect_err(&path.display().to_string());
-        let found: String = errors.iter().map(|error| format!("{error}\n")).collect();
+        let mut found = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        found.push('\n');
         let beside = path.with_extension("expected");
         if std::env::var_os("TAMBO_WRITE_DOCS").is_some() {
             std::fs::write(&beside, &found).unwrap();

@@ -129,7 +129,7 @@ impl Dispatch {
         if let Some(failure) = broken(&outcomes).cloned() {
             // What was not begun shares the fate of what broke.
             outcomes.resize(recipients.len(), Outcome::Failed(failure.clone()));
-            if let Some(again) = self.elsewhere(link, &mut ready, &outcomes) {
+            if let Some(again) = Self::elsewhere(link, &mut ready, &outcomes) {
                 let pool = self.pool_of(&self.state(), &ready);
                 let mut state = self.state();
                 if again == Again::OtherHost {
@@ -146,7 +146,7 @@ impl Dispatch {
 
     /// Whether the delivery goes on at once: at another host, or over a new connection where
     /// the server had left an old one.
-    fn elsewhere(&self, link: &Link, ready: &mut Ready, outcomes: &[Outcome]) -> Option<Again> {
+    fn elsewhere(link: &Link, ready: &mut Ready, outcomes: &[Outcome]) -> Option<Again> {
         let untouched = outcomes.iter().all(|outcome| {
             matches!(outcome, Outcome::Failed(Failure { retry: Retry::NextHost, .. }))
         });

@@ -1,4 +1,4 @@
-//! The loop that joins queue, egress and smtp_out: what is due gets a route, a turn, a source
+//! The loop that joins queue, egress and `smtp_out`: what is due gets a route, a turn, a source
 //! and a connection; what comes back is written with its events and a notice to the sender.
 //!
 //! One task for each open connection, which pulls its next delivery when it has finished one;
@@ -224,11 +224,10 @@ impl Dispatch {
             Ok(route) => self.place(&name, &Arc::new(route)),
             Err(failure) => {
                 let waiting = self.state().resolving.remove(&name).unwrap_or_default();
-                waiting.into_iter().map(|ready| Box::new((ready, failure.clone()))).collect()
+                waiting.into_iter().map(|ready| (ready, failure.clone())).collect()
             }
         };
-        for item in failed {
-            let (ready, failure) = *item;
+        for (ready, failure) in failed {
             let site = self.state().routes.get(&name).map(|route| route.site.to_string());
             let context = Context {
                 site: Some(site.unwrap_or_else(|| name.to_string())),
@@ -238,7 +237,7 @@ impl Dispatch {
         }
     }
 
-    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<Box<(Ready, Failure)>> {
+    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<(Ready, Failure)> {
         let now = self.queue.now();
         let mut state = self.state();
         let waiting = state.resolving.remove(name).unwrap_or_default();
@@ -252,7 +251,7 @@ impl Dispatch {
         state.routes.insert(Arc::clone(name), Arc::clone(route));
         let mut failed = Vec::new();
         for ready in waiting {
-            failed.extend(self.push(&mut state, route, ready, now).err());
+            failed.extend(self.push(&mut state, route, ready, now).err().map(|item| *item));
         }
         self.balance(&mut state, &route.site);
         failed

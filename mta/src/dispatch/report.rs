@@ -107,18 +107,15 @@ impl Dispatch {
             DsnPolicy::Sender => sender.clone(),
             DsnPolicy::To(mailbox) => Address::parse(&mailbox).ok()?,
         };
-        let headers = match body {
-            Some(body) => outcome::original_headers(&ready.message, body),
-            None => {
-                let body = self.queue.body(&ready.message, ready.body.clone()).await;
-                let none = |error| {
-                    tracing::warn!(%error, "a notice goes without the headers of its message");
-                    outcome::original_headers(&ready.message, &[])
-                };
-                body.map_or_else(none, |body| {
-                    outcome::original_headers(&ready.message, &body.pieces)
-                })
-            }
+        let headers = if let Some(body) = body {
+            outcome::original_headers(&ready.message, body)
+        } else {
+            let body = self.queue.body(&ready.message, ready.body.clone()).await;
+            let none = |error| {
+                tracing::warn!(%error, "a notice goes without the headers of its message");
+                outcome::original_headers(&ready.message, &[])
+            };
+            body.map_or_else(none, |body| outcome::original_headers(&ready.message, &body.pieces))
         };
         let (id, now) = (self.queue.next_id(), self.queue.now());
         let names = (self.policy.hostname.as_str(), mx);

@@ -68,12 +68,11 @@ impl Bodies {
     pub(super) fn hold(&self, pieces: Vec<Bytes>) -> Option<Arc<HeldBody>> {
         let octets = octets(&pieces);
         let wanted = units(octets).min(self.held_units);
-        match Arc::clone(&self.held).try_acquire_many_owned(wanted) {
-            Ok(permit) => Some(Arc::new(HeldBody::new(pieces, octets, permit))),
-            Err(_) => {
-                metrics::limit_hit("body_cache_max");
-                None
-            }
+        if let Ok(permit) = Arc::clone(&self.held).try_acquire_many_owned(wanted) {
+            Some(Arc::new(HeldBody::new(pieces, octets, permit)))
+        } else {
+            metrics::limit_hit("body_cache_max");
+            None
         }
     }
 }
@@ -91,12 +90,11 @@ impl Queue {
     pub async fn reserve(&self, octets: u64) -> Result<BodyPermit, Refusal> {
         let wanted = units(octets).min(self.bodies.arriving_units);
         let room = Arc::clone(&self.bodies.arriving).acquire_many_owned(wanted);
-        match tokio::time::timeout(ROOM_TIMEOUT, room).await {
-            Ok(Ok(permit)) => Ok(BodyPermit { _permit: permit }),
-            _ => {
-                metrics::limit_hit("bodies_in_flight_max");
-                Err(Refusal::BodiesInFlight)
-            }
+        if let Ok(Ok(permit)) = tokio::time::timeout(ROOM_TIMEOUT, room).await {
+            Ok(BodyPermit { _permit: permit })
+        } else {
+            metrics::limit_hit("bodies_in_flight_max");
+            Err(Refusal::BodiesInFlight)
         }
     }
 

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use crate::message::{Outcome, Retry, Timestamp};
 
 /// Least and greatest delay that a peer's own words ("try again in 5 minutes") can ask for.
-const HINT_MIN: Duration = Duration::from_secs(60);
+const HINT_MIN: Duration = Duration::from_mins(1);
 const HINT_MAX: Duration = Duration::from_hours(6);
 
 /// Delays between attempts.
@@ -67,10 +67,8 @@ mod tests {
     use rand::SeedableRng;
 
     fn check(attempts: u32, hint: Option<u64>, between_seconds: (u64, u64)) {
-        let schedule = Schedule {
-            delays: vec![Duration::from_secs(300), Duration::from_secs(900)],
-            jitter: 0.1,
-        };
+        let schedule =
+            Schedule { delays: vec![Duration::from_mins(5), Duration::from_mins(15)], jitter: 0.1 };
         let now = Timestamp::from_millis(1_000_000);
         let mut random = StdRng::seed_from_u64(1);
         for _ in 0..1000 {

@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn attempt(delivery: &mut Delivery, outcomes: Vec<Outcome>) -> Changes {
-        let schedule = Schedule { delays: vec![Duration::from_secs(300)], jitter: 0.0 };
+        let schedule = Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 };
         let now = Timestamp::from_millis(1000);
         let mut random = StdRng::seed_from_u64(1);
         attempted(delivery, outcomes, Through::default(), &schedule, now, &mut random)

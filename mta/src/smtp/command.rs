@@ -194,7 +194,7 @@ fn read_path(path: &str) -> Result<Path, CommandError> {
     }
     let mailbox = match path.strip_prefix('@') {
         // @one,@two:mailbox
-        Some(route) => route.split_once(':').map(|(_, mailbox)| mailbox).unwrap_or(""),
+        Some(route) => route.split_once(':').map_or("", |(_, mailbox)| mailbox),
         None => path,
     };
     Address::parse(mailbox).map(Path::Mailbox).map_err(CommandError::Address)

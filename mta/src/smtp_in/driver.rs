@@ -24,7 +24,7 @@ use super::session::{Rejection, Session, Setup, Step};
 use super::tls;
 
 /// Time for a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time for a client to take what we send.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A stranger is greeted this much later; who speaks before has not waited.

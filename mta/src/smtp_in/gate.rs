@@ -56,9 +56,9 @@ impl Gate {
         let here = open.listeners.get(&listener.name).copied().unwrap_or(0);
         let from = open.addresses.get(&key).copied().unwrap_or(0);
         for (count, limit, name) in [
-            (open.all, self.connections_max, "limits.connections"),
-            (here, limits.connections, "listener.limits.connections"),
             (from, per_address, name),
+            (here, limits.connections, "listener.limits.connections"),
+            (open.all, self.connections_max, "limits.connections"),
         ] {
             if count >= limit {
                 limit_hit(name);

@@ -137,10 +137,7 @@ impl Incoming {
         if large || (ended && self.chunks > 0 && self.pending > 0) {
             return self.store();
         }
-        match ended {
-            true => Move::Finish,
-            false => self.want_room(),
-        }
+        if ended { Move::Finish } else { self.want_room() }
     }
 
     pub(super) fn take_headers(&mut self) -> (Headers, bool) {

@@ -253,7 +253,7 @@ impl Session {
             }
             Verdict::Wrong => self.say(&reply(535, (5, 7, 8), "Name or password is wrong")),
             Verdict::Busy => {
-                self.say(&reply(454, (4, 7, 0), "Too many passwords are being checked; try again"))
+                self.say(&reply(454, (4, 7, 0), "Too many passwords are being checked; try again"));
             }
             Verdict::Blocked => {
                 self.say(&reply(
@@ -278,7 +278,7 @@ impl Session {
                 self.state = State::Data(Box::new(incoming));
             }
             (State::Waiting(Waiting::RoomForMore(incoming)), Ok(())) => {
-                self.state = State::Data(incoming)
+                self.state = State::Data(incoming);
             }
             (State::Waiting(Waiting::RoomForMore(mut incoming)), Err(refusal)) => {
                 incoming.refuse(replies::refusal(refusal));
@@ -525,18 +525,18 @@ impl Session {
         match &self.transaction {
             None => {
                 self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
-                return None;
+                None
             }
             Some(transaction) if transaction.recipients.is_empty() => {
                 self.say(&reply(554, (5, 5, 1), "No valid recipients"));
-                return None;
+                None
             }
             Some(_) if !input.is_empty() => {
                 // RFC 2920 3.1: DATA ends a group. What follows is a message that was not asked for;
                 // its lines are not obeyed.
                 input.clear();
                 self.say(&reply(554, (5, 5, 0), "You sent the message before it was asked for"));
-                return Some(self.close());
+                Some(self.close())
             }
             Some(transaction) => {
                 let octets = Incoming::first_reservation(transaction.parameters.size);

@@ -167,7 +167,7 @@ impl Connector {
         let mut opening = Opening::new(&source.helo, wish, login.clone());
         let mut wire = Wire::new(self.connect(address, source).await?);
         if wire.open(&mut opening, None).await? {
-            return Ok(self.opened(wire, opening, host, None));
+            return Ok(Self::opened(wire, opening, host, None));
         }
         let verify = wish == TlsWish::Always;
         match self.tls.handshake(wire.into_stream(), &host.name, verify).await {
@@ -175,7 +175,7 @@ impl Connector {
                 let mut wire = Wire::new(stream);
                 let first = opening.tls_started();
                 wire.open(&mut opening, Some(first)).await?;
-                Ok(self.opened(wire, opening, host, Some(description)))
+                Ok(Self::opened(wire, opening, host, Some(description)))
             }
             Err(error) if wish == TlsWish::Always => {
                 Err(trouble::tls(format!("TLS with {}: {error}", host.name)))
@@ -186,7 +186,7 @@ impl Connector {
                 let mut opening = Opening::new(&source.helo, TlsWish::Never, login);
                 let mut wire = Wire::new(self.connect(address, source).await?);
                 wire.open(&mut opening, None).await?;
-                Ok(self.opened(wire, opening, host, None))
+                Ok(Self::opened(wire, opening, host, None))
             }
         }
     }
@@ -199,7 +199,7 @@ impl Connector {
         }
     }
 
-    fn opened(&self, wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
+    fn opened(wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
         CONNECTS.with_label_values(&[if tls.is_some() { "tls" } else { "plain" }]).inc();
         Connection::new(wire, opening.capabilities, host.name.clone(), tls)
     }

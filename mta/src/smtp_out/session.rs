@@ -243,9 +243,9 @@ impl Transaction {
         commands.push_back((Moment::Data, "DATA".to_owned()));
         let mut content = vec![message.prefix.clone()];
         if message.leading_dots {
-            content.extend(stuffed(body))
+            content.extend(stuffed(body));
         } else {
-            content.extend_from_slice(body)
+            content.extend_from_slice(body);
         }
         content.push(Bytes::from_static(b".\r\n"));
         Ok(Self {

@@ -1,0 +1,139 @@
+//! A DNS server for a handful of zones, over UDP and TCP.
+//!
+//! A zone is text, a record a line: `name MX preference host`, `name A address`, `name AAAA
+//! address`, `name CNAME target`, `name SERVFAIL`, `name SILENT` (never answered). Other names do not exist.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+
+const TTL_SECS: u32 = 60;
+
+/// A server that runs until it is dropped.
+pub struct DnsServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Record(Name, RData),
+    Servfail(Name),
+    Silent(Name),
+}
+
+impl DnsServer {
+    /// Serves the zone on a free port.
+    pub async fn start(zone: &str) -> Self {
+        let entries: Arc<Vec<Entry>> =
+            Arc::new(zone.lines().map(str::trim).filter(|l| !l.is_empty()).map(entry).collect());
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let zone = Arc::clone(&entries);
+        tasks.spawn(async move {
+            let mut buffer = [0; 4096];
+            loop {
+                let Ok((size, from)) = udp.recv_from(&mut buffer).await else { continue };
+                if let Some(answer) = answer(&zone, &buffer[..size]) {
+                    let _ = udp.send_to(&answer, from).await;
+                }
+            }
+        });
+        tasks.spawn(async move {
+            loop {
+                let Ok((stream, _)) = tcp.accept().await else { continue };
+                tokio::spawn(serve_tcp(stream, Arc::clone(&entries)));
+            }
+        });
+        Self { address, _tasks: tasks }
+    }
+}
+
+async fn serve_tcp(mut stream: TcpStream, zone: Arc<Vec<Entry>>) {
+    while let Ok(size) = stream.read_u16().await {
+        let mut query = vec![0; usize::from(size)];
+        if stream.read_exact(&mut query).await.is_err() {
+            return;
+        }
+        let Some(answer) = answer(&zone, &query) else { continue };
+        let Ok(size) = u16::try_from(answer.len()) else { return };
+        if stream.write_u16(size).await.is_err() || stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn entry(line: &str) -> Entry {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let name = |text: &str| Name::from_str(&format!("{}.", text.trim_end_matches('.'))).unwrap();
+    let owner = name(words[0]);
+    let data = match words[1] {
+        "MX" => {
+            let host = if words[3] == "." { Name::root() } else { name(words[3]) };
+            RData::MX(MX::new(words[2].parse().unwrap(), host))
+        }
+        "A" => RData::A(A(words[2].parse().unwrap())),
+        "AAAA" => RData::AAAA(AAAA(words[2].parse().unwrap())),
+        "CNAME" => RData::CNAME(CNAME(name(words[2]))),
+        "SERVFAIL" => return Entry::Servfail(owner),
+        "SILENT" => return Entry::Silent(owner),
+        other => panic!("unknown record {other}"),
+    };
+    Entry::Record(owner, data)
+}
+
+fn answer(zone: &[Entry], query: &[u8]) -> Option<Vec<u8>> {
+    let query = Message::from_vec(query).ok()?;
+    let question = query.queries.first()?.clone();
+    let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+    answer.metadata.recursion_desired = true;
+    answer.metadata.recursion_available = true;
+    answer.add_query(question.clone());
+    let mut name = question.name().to_lowercase();
+    let mut seen = BTreeSet::new();
+    let mut exists = false;
+    while seen.insert(name.clone()) {
+        let mut next = None;
+        for entry in zone {
+            match entry {
+                Entry::Silent(owner) if *owner == name => return None,
+                Entry::Servfail(owner) if *owner == name => {
+                    answer.metadata.response_code = ResponseCode::ServFail;
+                    return answer.to_vec().ok();
+                }
+                Entry::Record(owner, data) if *owner == name => {
+                    exists = true;
+                    let kind = data.record_type();
+                    if kind == question.query_type() || kind == RecordType::CNAME {
+                        answer.add_answer(Record::from_rdata(
+                            owner.clone(),
+                            TTL_SECS,
+                            data.clone(),
+                        ));
+                    }
+                    if let RData::CNAME(target) = data {
+                        next = Some(target.0.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Some(target) = next else { break };
+        name = target;
+    }
+    if !exists {
+        answer.metadata.response_code = ResponseCode::NXDomain;
+    }
+    answer.to_vec().ok()
+}

@@ -1,0 +1,357 @@
+//! A mail server that does as it is told and writes down everything it takes.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::certificate::Certificate;
+
+/// How a server behaves.
+#[derive(Clone, Default)]
+pub struct Behaviour {
+    /// Offers STARTTLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Breaks off every TLS handshake.
+    pub broken_tls: bool,
+    /// Waits before each reply.
+    pub delay: Duration,
+    /// Says 450 to the first attempt of each (sender, recipient).
+    pub greylist: bool,
+    /// Says 550 to recipients whose local part starts like this.
+    pub refuse: Option<String>,
+    /// Says this to MAIL.
+    pub mail_reply: Option<String>,
+    /// Says this instead of 220 at once.
+    pub greeting: Option<String>,
+    /// Does not offer PIPELINING.
+    pub no_pipelining: bool,
+    /// Closes after the final dot without a reply, so many times.
+    pub vanish_after_dot: u32,
+    /// Says 421 and closes after so many messages of a connection.
+    pub close_after: Option<u32>,
+}
+
+/// A message that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Address that it came from.
+    pub from: IpAddr,
+    /// Name in EHLO.
+    pub helo: String,
+    /// MAIL FROM.
+    pub sender: String,
+    /// RCPT TO.
+    pub recipients: Vec<String>,
+    /// Octets, dots unstuffed.
+    pub data: Vec<u8>,
+    /// It came over TLS.
+    pub tls: bool,
+}
+
+#[derive(Default)]
+struct Records {
+    taken: Vec<Taken>,
+    greylisted: HashMap<(String, String), u32>,
+    vanished: u32,
+    deferred: u64,
+    refused: u64,
+    open: usize,
+    open_max: usize,
+    connections: usize,
+}
+
+/// A server that runs until it is dropped.
+pub struct MxHost {
+    /// Where it listens.
+    pub address: SocketAddr,
+    records: Arc<Mutex<Records>>,
+    _tasks: JoinSet<()>,
+}
+
+impl MxHost {
+    /// Listens there.
+    pub async fn start(address: SocketAddr, behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let records = Arc::new(Mutex::new(Records::default()));
+        let shared = Arc::clone(&records);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut sessions = JoinSet::new();
+            loop {
+                let Ok((stream, from)) = listener.accept().await else { continue };
+                let _ = stream.set_nodelay(true);
+                let (behaviour, records) = (behaviour.clone(), Arc::clone(&shared));
+                sessions.spawn(async move {
+                    {
+                        let mut books = lock(&records);
+                        books.connections += 1;
+                        books.open += 1;
+                        books.open_max = books.open_max.max(books.open);
+                    }
+                    let mut session = Session::new(from.ip(), behaviour, Arc::clone(&records));
+                    session.run(Box::new(stream)).await;
+                    lock(&records).open -= 1;
+                });
+                while sessions.try_join_next().is_some() {}
+            }
+        });
+        Self { address, records, _tasks: tasks }
+    }
+
+    /// What was taken so far.
+    pub fn taken(&self) -> Vec<Taken> {
+        lock(&self.records).taken.clone()
+    }
+
+    /// How many messages were taken.
+    pub fn count(&self) -> usize {
+        lock(&self.records).taken.len()
+    }
+
+    /// Replies of class 4 and 5 to RCPT.
+    pub fn refusals(&self) -> (u64, u64) {
+        let records = lock(&self.records);
+        (records.deferred, records.refused)
+    }
+
+    /// Connections altogether, and most at a time.
+    pub fn connections(&self) -> (usize, usize) {
+        let records = lock(&self.records);
+        (records.connections, records.open_max)
+    }
+}
+
+fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
+    records.lock().unwrap()
+}
+
+trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+
+struct Session {
+    from: IpAddr,
+    behaviour: Behaviour,
+    records: Arc<Mutex<Records>>,
+    input: BytesMut,
+    helo: String,
+    sender: Option<String>,
+    recipients: Vec<String>,
+    tls: bool,
+    taken: u32,
+}
+
+enum Next {
+    Reply(String),
+    Data,
+    StartTls,
+    Quit(String),
+    Vanish,
+}
+
+impl Session {
+    fn new(from: IpAddr, behaviour: Behaviour, records: Arc<Mutex<Records>>) -> Self {
+        Self {
+            from,
+            behaviour,
+            records,
+            input: BytesMut::new(),
+            helo: String::new(),
+            sender: None,
+            recipients: Vec::new(),
+            tls: false,
+            taken: 0,
+        }
+    }
+
+    async fn run(&mut self, mut stream: Box<dyn Both>) {
+        let greeting = self.behaviour.greeting.clone();
+        let refused = greeting.as_ref().is_some_and(|greeting| !greeting.starts_with('2'));
+        self.say(&mut stream, &greeting.unwrap_or_else(|| "220 mx ready".to_owned())).await;
+        if refused {
+            return;
+        }
+        let mut replies = String::new();
+        loop {
+            let Some(line) = self.line(&mut stream, &mut replies).await else { return };
+            match self.command(&line) {
+                Next::Reply(reply) if self.behaviour.delay.is_zero() => {
+                    replies.push_str(&reply);
+                    replies.push_str("\r\n");
+                }
+                Next::Reply(reply) => self.say(&mut stream, &reply).await,
+                Next::Data => {
+                    replies.push_str("354 go\r\n");
+                    let Some(data) = self.data(&mut stream, &mut replies).await else { return };
+                    match self.take(data) {
+                        Next::Reply(reply) => self.say(&mut stream, &reply).await,
+                        _ => return,
+                    }
+                }
+                Next::StartTls => {
+                    self.say(&mut stream, "220 go").await;
+                    let Some(acceptor) = self.behaviour.tls.clone() else { return };
+                    if self.behaviour.broken_tls {
+                        return;
+                    }
+                    let Ok(encrypted) = acceptor.accept(stream).await else { return };
+                    stream = Box::new(encrypted);
+                    self.tls = true;
+                    self.input.clear();
+                }
+                Next::Quit(reply) => return self.say(&mut stream, &reply).await,
+                Next::Vanish => return,
+            }
+        }
+    }
+
+    fn command(&mut self, line: &str) -> Next {
+        let upper = line.to_ascii_uppercase();
+        let path = || {
+            let inside = line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
+            inside.map_or("", |(path, _)| path).to_owned()
+        };
+        if upper.starts_with("EHLO") || upper.starts_with("HELO") {
+            self.helo = line.get(5..).unwrap_or("").to_owned();
+            return Next::Reply(self.ehlo());
+        }
+        if upper.starts_with("STARTTLS") && self.behaviour.tls.is_some() {
+            return Next::StartTls;
+        }
+        if upper.starts_with("MAIL FROM") {
+            if let Some(limit) = self.behaviour.close_after
+                && self.taken >= limit
+            {
+                return Next::Quit("421 4.3.2 enough for this connection".to_owned());
+            }
+            if let Some(reply) = &self.behaviour.mail_reply {
+                return Next::Reply(reply.clone());
+            }
+            if self.sender.is_some() {
+                return Next::Reply("503 5.5.1 nested MAIL".to_owned());
+            }
+            self.sender = Some(path());
+            self.recipients.clear();
+            return Next::Reply("250 2.1.0 ok".to_owned());
+        }
+        if upper.starts_with("RCPT TO") {
+            return Next::Reply(self.rcpt(path()));
+        }
+        match upper.as_str() {
+            "DATA" if self.recipients.is_empty() => {
+                Next::Reply("554 5.5.1 no recipients".to_owned())
+            }
+            "DATA" => Next::Data,
+            "RSET" => {
+                self.sender = None;
+                Next::Reply("250 2.0.0 ok".to_owned())
+            }
+            "QUIT" => Next::Quit("221 2.0.0 bye".to_owned()),
+            _ => Next::Reply("250 2.0.0 ok".to_owned()),
+        }
+    }
+
+    fn ehlo(&self) -> String {
+        let mut lines = vec!["mx", "8BITMIME", "ENHANCEDSTATUSCODES"];
+        if !self.behaviour.no_pipelining {
+            lines.push("PIPELINING");
+        }
+        if self.behaviour.tls.is_some() && !self.tls {
+            lines.push("STARTTLS");
+        }
+        lines.push("SIZE 50000000");
+        let last = lines.len() - 1;
+        let lines = lines.iter().enumerate();
+        let lines =
+            lines.map(|(n, line)| format!("250{}{line}", if n == last { ' ' } else { '-' }));
+        lines.collect::<Vec<_>>().join("\r\n")
+    }
+
+    fn rcpt(&mut self, recipient: String) -> String {
+        let Some(sender) = self.sender.clone() else { return "503 5.5.1 MAIL first".to_owned() };
+        let mut records = lock(&self.records);
+        if self.behaviour.refuse.as_ref().is_some_and(|prefix| recipient.starts_with(prefix)) {
+            records.refused += 1;
+            return "550 5.1.1 no such user here".to_owned();
+        }
+        if self.behaviour.greylist {
+            let tries = records.greylisted.entry((sender, recipient.clone())).or_default();
+            *tries += 1;
+            if *tries == 1 {
+                records.deferred += 1;
+                return "450 4.2.0 greylisted, come back later".to_owned();
+            }
+        }
+        self.recipients.push(recipient);
+        "250 2.1.5 ok".to_owned()
+    }
+
+    fn take(&mut self, data: Vec<u8>) -> Next {
+        let mut records = lock(&self.records);
+        let sender = self.sender.take().unwrap_or_default();
+        let recipients = std::mem::take(&mut self.recipients);
+        let (from, helo) = (self.from, self.helo.clone());
+        records.taken.push(Taken { from, helo, sender, recipients, data, tls: self.tls });
+        if records.vanished < self.behaviour.vanish_after_dot {
+            records.vanished += 1;
+            return Next::Vanish;
+        }
+        self.taken += 1;
+        Next::Reply(format!("250 2.0.0 taken as {}", records.taken.len()))
+    }
+
+    async fn say(&self, stream: &mut Box<dyn Both>, reply: &str) {
+        if !self.behaviour.delay.is_zero() {
+            tokio::time::sleep(self.behaviour.delay).await;
+        }
+        let _ = stream.write_all(format!("{reply}\r\n").as_bytes()).await;
+    }
+
+    /// Sends the replies that have gathered when it would have to wait for more.
+    async fn fill(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<()> {
+        if !replies.is_empty() {
+            stream.write_all(replies.as_bytes()).await.ok()?;
+            replies.clear();
+        }
+        match stream.read_buf(&mut self.input).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(()),
+        }
+    }
+
+    async fn line(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<String> {
+        loop {
+            if let Some(end) = self.input.iter().position(|b| *b == b'\n') {
+                let line = self.input.split_to(end + 1);
+                return Some(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            self.fill(stream, replies).await?;
+        }
+    }
+
+    async fn data(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        loop {
+            while let Some(end) = self.input.iter().position(|b| *b == b'\n') {
+                let line = self.input.split_to(end + 1);
+                if line == &b".\r\n"[..] {
+                    return Some(data);
+                }
+                data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+            }
+            self.fill(stream, replies).await?;
+        }
+    }
+}
+
+/// A server's side of TLS for one name.
+pub fn tls(name: &str) -> Option<TlsAcceptor> {
+    Some(Certificate::new(&[name]).acceptor())
+}
