@@ -1,7 +1,8 @@
 //! Dialogs as text: what a client sends and what the relay must answer.
 //!
 //! `@ toml line` goes into the listener of the test, `@from address` is where the client comes from,
-//! `@early` lets it speak before it is greeted. `C: text` is sent with CRLF, `c: text` as it
+//! `@early` lets it speak before it is greeted, `@whole` says that the script is about what arrives
+//! together. `C: text` is sent with CRLF, `c: text` as it
 //! is with `\r`, `\n`, `\0`, `\t`, `\xHH` and `{word*count}` understood; `S: pattern` is a line that must come, with `*` for
 //! anything; `TLS` does the handshake; `END` says that the relay closes. `#` starts a comment.
 
@@ -16,6 +17,8 @@ pub struct Dialog {
     pub from: Option<String>,
     /// The client speaks first.
     pub early: bool,
+    /// What the client sends must not arrive in pieces.
+    pub whole: bool,
     /// What is said.
     pub turns: Vec<(usize, Turn)>,
 }
@@ -64,6 +67,8 @@ impl Dialog {
             self.from = Some(address.to_owned());
         } else if line == "@early" {
             self.early = true;
+        } else if line == "@whole" {
+            self.whole = true;
         } else if let Some(rest) = line.strip_prefix("@ ") {
             self.listener.push(rest.to_owned());
         } else {

@@ -1,0 +1,68 @@
+# The one entry to everything. `make help` lists what there is.
+
+# One target folder outside the clone, so that a fresh clone need not compile RocksDB again,
+# and ccache where it is installed.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tambo/target
+ifneq ($(shell command -v ccache),)
+export CC ?= ccache cc
+export CXX ?= ccache c++
+ifeq ($(origin CC),default)
+CC = ccache cc
+endif
+ifeq ($(origin CXX),default)
+CXX = ccache c++
+endif
+endif
+
+PROGRAMS = $(CARGO_TARGET_DIR)/debug
+
+.PHONY: help demo test check build bench sim crash docs packages packages-test
+
+help:
+	@echo 'make demo    builds, and shows the relay at work on a small internet of its own (ARGS=--exit: ends by itself)'
+	@echo 'make test    installs what the tests need and runs them all'
+	@echo 'make check   format, clippy with warnings denied, the shape of the tree'
+	@echo 'make bench   speed beside Postfix and the direct line, as ratios'
+	@echo 'make crash   kill -9 and a log cut to what was synced (ROUNDS=n)'
+	@echo 'make sim     the simulation (SEED=n, COUNT=n)'
+	@echo 'make docs    writes the generated references'
+
+packages:
+	@scripts/packages build
+
+packages-test:
+	@scripts/packages test
+
+build: packages
+	@echo 'Building. The first time RocksDB is compiled: 12 to 20 minutes on two cores; later it takes seconds.'
+	$(MAKE) --no-print-directory compile
+
+.PHONY: compile
+compile:
+	cargo build --workspace --all-targets
+
+demo: build
+	$(PROGRAMS)/demo $(ARGS)
+
+test: packages-test
+	$(MAKE) --no-print-directory compile
+	cargo test --workspace --no-fail-fast
+
+check: packages
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --test tidy
+
+bench: packages-test
+	$(MAKE) --no-print-directory compile
+	$(PROGRAMS)/load $(ARGS)
+
+crash: packages-test
+	$(MAKE) --no-print-directory compile
+	TAMBO_CRASH_ROUNDS=$(or $(ROUNDS),20) cargo test --workspace --test crash -- --nocapture
+
+sim:
+	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(COUNT) cargo test --workspace --test sim -- --nocapture
+
+docs:
+	TAMBO_WRITE_DOCS=1 cargo test --workspace -p relay-config --lib -q

@@ -1,0 +1,176 @@
+//! The pure session: no sockets, no clock, no threads.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use mta::message::{Id, IdGenerator, Submission, SubmittedBody, Timestamp};
+use mta::policy::Policy;
+use mta::smtp_in::session::{Session, Setup, Step, Verdict};
+use relay_config::Config;
+use tests::dialog::{Dialog, Turn, is_like};
+
+use super::{account, dialogs, listener};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_525_500_123);
+const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+
+struct World {
+    session: Session,
+    policy: Arc<Policy>,
+    input: BytesMut,
+    output: String,
+    accepted: Vec<Submission>,
+    closed: bool,
+    wants_tls: bool,
+}
+
+#[test]
+fn dialogs_with_the_pure_session() {
+    for dialog in dialogs() {
+        run(&dialog, usize::MAX);
+    }
+}
+
+#[test]
+fn dialogs_with_the_pure_session_octet_by_octet() {
+    for dialog in dialogs().iter().filter(|dialog| !dialog.whole) {
+        run(dialog, 1);
+    }
+}
+
+#[test]
+fn what_is_accepted_is_what_was_sent() {
+    let accepted = |name: &str| {
+        let dialog = dialogs().into_iter().find(|dialog| dialog.name == name).unwrap();
+        run(&dialog, 7)
+    };
+    let simple = &accepted("simple")[0];
+    assert_eq!(body(simple), b"Subject: hola\r\n\r\ntext\r\n");
+    assert_eq!(simple.sender.to_string(), "a@x.pe");
+    let prefix = std::str::from_utf8(&simple.prefix).unwrap().to_owned();
+    assert!(prefix.starts_with("Received: from pc.example.pe ([127.0.0.1])\r\n\tby relay.example.pe (simple) with ESMTP\r\n"));
+    assert!(prefix.contains("\r\nMessage-ID: <") && prefix.contains("\r\nDate: "));
+    assert_eq!(body(&accepted("normalise")[0]), b"Subject: x\r\n\r\na\r\nb\r\n");
+    let tagged = &accepted("auth")[0];
+    assert_eq!(tagged.tags, ["acto-2026"]);
+    assert_eq!(tagged.account, "ana");
+    assert_eq!(body(tagged), b"From: Eva <eva@x.pe>\r\n\r\n", "our own headers are removed");
+    let headless = &accepted("empty")[1];
+    assert!(headless.prefix.ends_with(b"\r\n\r\n"), "text without headers stays text");
+    assert_eq!(body(headless), b"hello there\r\n");
+}
+
+fn body(submission: &Submission) -> Vec<u8> {
+    match &submission.body {
+        SubmittedBody::Whole(pieces) => pieces.concat(),
+        SubmittedBody::Stored { .. } => panic!("it was stored in pieces"),
+    }
+}
+
+fn run(dialog: &Dialog, piece: usize) -> Vec<Submission> {
+    let mut world = World::new(dialog);
+    world.session.greet(dialog.early);
+    if dialog.early {
+        world.go_on(dialog);
+    }
+    for (line, turn) in &dialog.turns {
+        let place = format!("{}:{line}", dialog.name);
+        match turn {
+            Turn::Client(_) if dialog.early => {}
+            Turn::Client(octets) => {
+                for piece in octets.chunks(piece) {
+                    assert!(!world.closed, "{place}: the session has ended");
+                    world.input.extend_from_slice(piece);
+                    world.go_on(dialog);
+                }
+            }
+            Turn::Server(pattern) => {
+                world.output.push_str(std::str::from_utf8(&world.session.take_output()).unwrap());
+                let (said, rest) = world
+                    .output
+                    .split_once("\r\n")
+                    .unwrap_or_else(|| panic!("{place}: nothing is said"));
+                assert!(is_like(pattern, said), "{place}: `{said}` is said");
+                world.output = rest.to_owned();
+            }
+            Turn::Tls => {
+                assert!(world.wants_tls, "{place}: no handshake");
+                world.wants_tls = false;
+                world.session.tls_started("TLSv1.3 TEST".to_owned());
+            }
+            Turn::End => assert!(world.closed, "{place}: the session goes on"),
+        }
+    }
+    assert_eq!(world.output, "", "{}: more is said", dialog.name);
+    world.accepted
+}
+
+impl World {
+    fn new(dialog: &Dialog) -> Self {
+        let config = config(dialog);
+        let policy = Arc::new(Policy::new(&config));
+        let setup =
+            Setup { listener: Arc::clone(&config.listeners[0]), policy: Arc::clone(&policy) };
+        let from: IpAddr = dialog.from.as_deref().unwrap_or("127.0.0.1").parse().unwrap();
+        let ids = IdGenerator::above(Some(Id::ZERO));
+        let session = Session::new(Arc::new(setup), from, None, Box::new(move || ids.next(NOW)));
+        let (input, output) = (BytesMut::new(), String::new());
+        Self {
+            session,
+            policy,
+            input,
+            output,
+            accepted: Vec::new(),
+            closed: false,
+            wants_tls: false,
+        }
+    }
+
+    fn go_on(&mut self, dialog: &Dialog) {
+        loop {
+            match self.session.step(&mut self.input, NOW) {
+                Step::Read => return,
+                Step::Close => {
+                    self.closed = true;
+                    return;
+                }
+                Step::StartTls => {
+                    self.wants_tls = true;
+                    return;
+                }
+                Step::Verify(login) => {
+                    let right = login.name == "ana" && login.password == "secreto";
+                    let account = self.policy.account("ana").unwrap();
+                    self.session.verified(if right {
+                        Verdict::Right(Arc::clone(account))
+                    } else {
+                        Verdict::Wrong
+                    });
+                }
+                Step::Reserve(_) => self.session.reserved(Ok(())),
+                Step::Store { .. } | Step::Discard { .. } => {
+                    panic!("{}: it is not large", dialog.name)
+                }
+                Step::Accept(submission) => {
+                    let id = submission.id;
+                    self.accepted.push(*submission);
+                    self.session.accepted(id, Ok(()), NOW);
+                }
+            }
+        }
+    }
+}
+
+fn config(dialog: &Dialog) -> Config {
+    let text = format!(
+        "[server]\nhostname = \"relay.example.pe\"\n[tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n{}{}",
+        listener(dialog),
+        account(HASH)
+    );
+    match relay_config::load(&text, &dialog.name) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => panic!("{problems:#?}\n{text}"),
+    }
+}
