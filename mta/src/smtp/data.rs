@@ -48,6 +48,8 @@ pub struct DataReceiver {
     eight_bit: bool,
     leading_dots: bool,
     ended: bool,
+    /// The line before ended in CRLF, so that a dot alone may end the message.
+    after_crlf: bool,
 }
 
 impl DataReceiver {
@@ -67,6 +69,7 @@ impl DataReceiver {
             eight_bit: false,
             leading_dots: false,
             ended: false,
+            after_crlf: true,
         }
     }
 
@@ -149,9 +152,7 @@ impl DataReceiver {
         if self.discarding {
             self.discarding = false;
             let before = if rest.len() > 1 { rest[rest.len() - 2] } else { self.discarded_last };
-            if before != b'\r' {
-                self.flaw.get_or_insert(Flaw::BareNewline);
-            }
+            self.after_crlf = before == b'\r';
             return false;
         }
         let mut line = std::mem::take(&mut self.partial);
@@ -164,7 +165,8 @@ impl DataReceiver {
 
     /// One line with its LF. True: it was the final dot.
     fn line(sink: &mut LineSink<'_>, line: &[u8]) -> bool {
-        if line == b".\r\n" {
+        let after_crlf = std::mem::replace(&mut sink.receiver.after_crlf, line.ends_with(b"\r\n"));
+        if line == b".\r\n" && after_crlf {
             return true;
         }
         let text = match line {
@@ -267,7 +269,8 @@ mod tests {
     #[test]
     fn nothing_but_crlf_dot_crlf_ends_it() {
         let bare = Err(Flaw::BareNewline);
-        check("a\n.\r\nb\r\n.\r\n", false, bare, "b\r\n.\r\n");
+        check("a\n.\r\nb\r\n.\r\n", false, bare, "");
+        check("a\n.\r\n.\r\nNOOP\r\n", false, bare, "NOOP\r\n");
         check("a\r\n.\nb\r\n.\r\n", false, bare, "");
         check("a\r\n.\r\r\nb\r\n.\r\n", false, bare, "");
         check("a\r.\r\nb\r\n.\r\n", false, bare, "");
