@@ -1,2 +1,9 @@
-//! Filled below.
-fn main() {}
+//! The binary, end to end, with real mail servers and clients on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
+
+mod delivery;
+mod levers;
+mod peers;
+mod scripts;
+mod world;

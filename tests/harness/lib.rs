@@ -4,11 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test world that cannot be built is a failed test")]
 
 pub mod certificate;
+pub mod chasquid;
 pub mod client;
+pub mod corpus;
 pub mod dialog;
 pub mod dns;
 pub mod mx;
 pub mod packages;
+pub mod postfix;
 pub mod relay;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};

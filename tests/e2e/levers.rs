@@ -1,0 +1,127 @@
+//! What an administrator does by hand.
+
+use std::net::SocketAddr;
+
+use tests::mx::{Behaviour, MxHost};
+use tests::relay::eventually;
+
+use super::world::{World, delivery, message, mx_ip, mx_port};
+
+const SENDER: &str = "ana@institucion.example";
+const ZONE: &str = "h.example MX 10 mx.h.example\nmx.h.example A 127.0.1.80\ninstitucion.example MX 10 mx.institucion.example\nmx.institucion.example A 127.0.1.81";
+
+#[tokio::test]
+async fn hold_release_retry_and_bounce() {
+    let port = mx_port(80..82);
+    let grey = Behaviour { greylist: true, ..Behaviour::default() };
+    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey).await;
+    let sender = MxHost::start(SocketAddr::new(mx_ip(81), port), Behaviour::default()).await;
+    let more = format!("[delivery]\n{}", delivery(port).replace("[\"1s\"]", "[\"1h\"]"));
+    let world = World::start(ZONE, port, &more).await;
+    let relay = &world.relay;
+    let mut ids = Vec::new();
+    for user in ["a", "b", "c"] {
+        ids.push(world.send(SENDER, &[&format!("{user}@h.example")], &message(user)).await);
+    }
+    eventually("all are deferred", async || {
+        let rows = relay.ask(&["queue", "list"]).await;
+        let rows = rows.as_array().unwrap();
+        (rows.len() == 3 && rows.iter().all(|row| row["state"] == "deferred")).then_some(())
+    })
+    .await;
+    let state =
+        async |id: &str| relay.ask(&["queue", "show", id]).await["deliveries"][0]["state"].clone();
+
+    let held = relay.ask(&["queue", "hold", &ids[0], "--why", "waits for the ministry"]).await;
+    assert_eq!(held["done"], 1);
+    assert_eq!(state(&ids[0]).await, "held");
+    let (done, out, _) = relay.run(&["queue", "list"]).await;
+    assert!(done && out.contains("waits for the ministry"), "{out}");
+    let (done, _, why) = relay.run(&["queue", "retry", &ids[0]]).await;
+    assert!(!done && why.contains("1 stayed"), "{why}");
+
+    assert_eq!(relay.ask(&["queue", "retry", &ids[1]]).await["done"], 1);
+    eventually("b arrives", async || (mx.count() == 1).then_some(())).await;
+    assert_eq!(mx.taken()[0].recipients, ["b@h.example"]);
+
+    assert_eq!(
+        relay.ask(&["queue", "bounce", "--domain", "h.example", "--why", "wrong list"]).await["done"],
+        2
+    );
+    eventually("both senders are told", async || (sender.count() == 2).then_some(())).await;
+    let notice = String::from_utf8(sender.taken()[0].data.clone()).unwrap();
+    assert!(notice.contains("removed by the administrator: wrong list"), "{notice}");
+    let rows = relay.ask(&["queue", "list"]).await;
+    assert!(rows.as_array().unwrap().is_empty(), "{rows}");
+
+    let (done, _, why) = relay.run(&["queue", "hold", &ids[1]]).await;
+    assert!(!done && why.contains("stayed"), "{why}");
+    let (done, _, why) = relay.run(&["queue", "bounce"]).await;
+    assert!(!done && why.contains("--all"), "nothing is meant by nothing: {why}");
+}
+
+#[tokio::test]
+async fn a_release_goes_out_at_once() {
+    let port = mx_port(80..82);
+    let grey = Behaviour { greylist: true, ..Behaviour::default() };
+    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey).await;
+    let more = format!("[delivery]\n{}", delivery(port).replace("[\"1s\"]", "[\"1h\"]"));
+    let world = World::start(ZONE, port, &more).await;
+    let id = world.send(SENDER, &["a@h.example"], &message("a")).await;
+    eventually("it is deferred", async || (mx.refusals().0 == 1).then_some(())).await;
+    eventually("it can be held", async || {
+        world.relay.run(&["queue", "hold", &id]).await.0.then_some(())
+    })
+    .await;
+    let world = world.restart().await;
+    assert_eq!(
+        world.relay.ask(&["queue", "list"]).await[0]["state"],
+        "held",
+        "also after a restart"
+    );
+    assert_eq!(world.relay.ask(&["queue", "release", "--all"]).await["done"], 1);
+    eventually("it arrives", async || (mx.count() == 1).then_some(())).await;
+    let story = world.relay.ask(&["trace", &id]).await;
+    let kinds: Vec<&str> =
+        story.as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["accepted", "deferred", "held", "released", "delivered"]);
+}
+
+#[tokio::test]
+async fn sources_metrics_health_and_a_stopped_relay() {
+    let port = mx_port(82..83);
+    let world = World::start("x.example A 127.0.1.82", port, "").await;
+    let sources = world.relay.ask(&["sources", "list"]).await;
+    assert_eq!(sources[0]["state"], "active");
+    let admin = world.relay.address("admin");
+    for (path, wanted) in
+        [("/healthz", "ok"), ("/readyz", "ready"), ("/metrics", "tambo_messages_accepted_total")]
+    {
+        let page = get(admin, path).await;
+        assert!(page.contains("200 OK") && page.contains(wanted), "{page}");
+    }
+    let config = world.config.clone();
+    assert!(world.relay.stop().await);
+    let done = tokio::process::Command::new(tests::program("tambo"))
+        .args(["queue", "list", "--config"])
+        .arg(config)
+        .output()
+        .await
+        .unwrap();
+    let why = String::from_utf8(done.stderr).unwrap();
+    assert!(!done.status.success() && why.contains("tambo serve"), "{why}");
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .await
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    page
+}
