@@ -59,6 +59,7 @@ pub struct Relay {
 impl Relay {
     /// Starts everything but the control socket and `admin.bind`.
     pub fn start(config: Arc<Config>, world: World) -> Result<Self, String> {
+        declare_metrics();
         let highest = queue::highest_id(&*world.spool).map_err(|error| error.to_string())?;
         let queue = Arc::new(Queue::new(
             Arc::clone(&world.spool),
@@ -202,6 +203,14 @@ impl Relay {
             tracing::warn!(%error, "the last events are written to their file at the next start");
         }
     }
+}
+
+fn declare_metrics() {
+    queue::declare_metrics();
+    crate::dispatch::declare_metrics();
+    crate::smtp_in::declare_metrics();
+    crate::smtp_out::declare_metrics();
+    crate::spool::declare_metrics();
 }
 
 fn dispatch(

@@ -13,6 +13,26 @@ static LIMIT_HITS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("tambo_limit_hits_total", "Times that a limit was reached, by limit", &["limit"])
 });
 
+/// Makes metrics known before they are first moved: one that appears later looks to Prometheus as
+/// if nothing had been counted before.
+pub fn declare(metrics: &[&dyn Declared]) {
+    for metric in metrics {
+        metric.declare();
+    }
+}
+
+/// A metric that is made when it is first used.
+pub trait Declared {
+    /// Makes it.
+    fn declare(&self);
+}
+
+impl<T> Declared for LazyLock<T> {
+    fn declare(&self) {
+        LazyLock::force(self);
+    }
+}
+
 /// Counts that a limit was reached. `limit` is its key in the configuration, or the constant's name.
 pub fn limit_hit(limit: &'static str) {
     LIMIT_HITS.with_label_values(&[limit]).inc();

@@ -18,8 +18,6 @@ pub const HOSTNAME: &str = "relay.institucion.example";
 pub struct World {
     /// The relay.
     pub relay: RelayProcess,
-    /// What its listeners show.
-    pub certificate: Certificate,
     /// Its configuration.
     pub config: PathBuf,
     _dns: DnsServer,
@@ -68,7 +66,7 @@ impl World {
         let config = folder.path().join("tambo.toml");
         std::fs::write(&config, text).unwrap();
         let relay = RelayProcess::start(&config, folder.path()).await;
-        Self { relay, certificate, config, _dns: dns, folder }
+        Self { relay, config, _dns: dns, folder }
     }
 
     /// Stops the relay and starts it again on the same spool.

@@ -36,19 +36,18 @@ impl Postfix {
         let main = format!(
             "compatibility_level = 3.6\nqueue_directory = {base}/queue\ndata_directory = {base}/data\n\
              command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\n\
-             setgid_group = postdrop\nmyhostname = {hostname}\nmydestination =\ninet_interfaces = {ip}\n\
+             setgid_group = postdrop\nmyhostname = {hostname}\nmydestination =\ninet_interfaces = all\n\
              inet_protocols = ipv4\nmynetworks = 127.0.0.0/8\nmaillog_file = {base}/mail.log\n\
              maillog_file_prefixes = {base}\nmessage_size_limit = 0\nmailbox_size_limit = 0\n\
              virtual_mailbox_limit = 0\nsmtp_dns_support_level = disabled\nsmtp_host_lookup = native\n\
              alias_maps =\nalias_database =\n{extra}\n",
-            ip = address.ip(),
         );
         std::fs::write(path.join("etc/main.cf"), main).unwrap();
         let master = std::fs::read_to_string("/etc/postfix/master.cf").unwrap();
         let master = master
             .lines()
             .map(|line| match line.strip_prefix("smtp      inet") {
-                Some(rest) => format!("{} inet{rest}", address.port()),
+                Some(rest) => format!("{address} inet{rest}"),
                 None => line.to_owned(),
             })
             .map(|line| line.replace("  y       ", "  n       "))

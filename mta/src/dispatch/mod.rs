@@ -42,6 +42,14 @@ static READY: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge("tambo_ready_deliveries", "Deliveries in memory that wait for a connection")
 });
 
+/// Makes the metrics of deliveries known, each outcome with its zero.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&CONNECTIONS, &READY]);
+    for outcome in ["delivered", "deferred", "bounced", "expired"] {
+        OUTCOMES.with_label_values(&[outcome]);
+    }
+}
+
 /// What delivers.
 pub struct Dispatch {
     me: Weak<Self>,

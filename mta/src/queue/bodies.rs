@@ -23,6 +23,11 @@ static HELD: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge("tambo_body_cache_bytes", "Octets of bodies in memory for delivery")
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&HELD]);
+}
+
 /// The two bounds.
 #[derive(Debug)]
 pub(super) struct Bodies {

@@ -24,6 +24,11 @@ static DAMAGED: LazyLock<IntCounter> = LazyLock::new(|| {
     metrics::counter("tambo_spool_damaged_total", help)
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&DAMAGED]);
+}
+
 impl Queue {
     /// Finds each lane on disk and when it is due, seeking from one to the next: the time it
     /// takes grows with domains and accounts, not with messages.

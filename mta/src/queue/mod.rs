@@ -55,6 +55,13 @@ static ACCEPT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     metrics::histogram("tambo_accept_seconds", help, &buckets)
 });
 
+/// Makes the metrics of the queue known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&ACCEPTED, &ACCEPTED_OCTETS, &ACCEPT_SECONDS]);
+    bodies::declare_metrics();
+    load::declare_metrics();
+}
+
 /// Where deliveries go that may be attempted now.
 pub trait Outlet: Send + Sync {
     /// Takes them; must not block.

@@ -36,6 +36,11 @@ static CHECKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counters("tambo_password_checks_total", help, &["result"])
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&CHECKS]);
+}
+
 /// Checks the passwords of the accounts of one configuration; a reload makes a new one.
 pub struct Authenticator {
     cores: Arc<Semaphore>,

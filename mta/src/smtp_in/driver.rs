@@ -40,6 +40,11 @@ static REJECTIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counters("tambo_rejections_total", help, &["class"])
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&SESSIONS, &REJECTIONS]);
+}
+
 /// One connection.
 pub(super) struct Connection {
     stream: BoxStream,

@@ -16,3 +16,9 @@ mod tls;
 pub use auth::{Authenticator, hash_password};
 pub use listener::{Listeners, Shared};
 pub use tls::{ServerTls, TlsFileError};
+
+/// Makes the metrics of sessions known.
+pub(crate) fn declare_metrics() {
+    driver::declare_metrics();
+    auth::declare_metrics();
+}

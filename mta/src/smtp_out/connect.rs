@@ -29,6 +29,11 @@ static CONNECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counters("tambo_outbound_connections_total", help, &["result"])
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&CONNECTS]);
+}
+
 /// A host of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {

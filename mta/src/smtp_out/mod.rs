@@ -9,6 +9,7 @@ pub mod session;
 mod tls_policy;
 mod trouble;
 
+pub(crate) use connect::declare_metrics;
 pub use connect::{Connector, Host};
 pub use driver::{Connection, Transacted};
 pub use route::{Resolver, Route};

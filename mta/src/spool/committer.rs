@@ -40,6 +40,11 @@ static GROUP: LazyLock<Histogram> = LazyLock::new(|| {
     metrics::histogram("tambo_spool_group_size", "Requests that shared one write", &buckets)
 });
 
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP]);
+}
+
 /// Why a commit did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {

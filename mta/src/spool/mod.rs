@@ -13,6 +13,7 @@ pub mod record;
 #[cfg(feature = "rocks")]
 mod rocks;
 
+pub(crate) use committer::declare_metrics;
 pub use committer::{CommitError, Committer, SpoolHealth};
 pub use memory::MemorySpool;
 #[cfg(feature = "rocks")]
