@@ -13,6 +13,7 @@ use crate::admin::{self, Control};
 use crate::control::RelayControl;
 use crate::dispatch::{Dispatch, Parts};
 use crate::egress::Sources;
+use crate::message::Id;
 use crate::outcome::JsonlSink;
 use crate::outside::{MailDns, Net, WallClock};
 use crate::policy::Policy;
@@ -20,7 +21,7 @@ use crate::queue::schedule::Schedule;
 use crate::queue::{self, Queue};
 use crate::smtp_in::{Authenticator, Listeners, ServerTls, Shared};
 use crate::smtp_out::{Connector, Resolver, TlsClients};
-use crate::spool::{Committer, Spool, SpoolHealth};
+use crate::spool::{Committer, Spool, SpoolHealth, off_thread};
 
 /// Time that sessions and deliveries in flight have to end when the relay stops.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -101,18 +102,7 @@ impl Relay {
         tasks.spawn(Arc::clone(&dispatch).keep_house());
         if let Some(highest) = highest {
             let sweeper = Arc::clone(&queue);
-            tasks.spawn_blocking(move || match sweeper.sweep_orphans(highest) {
-                Ok(0) => {}
-                Ok(count) => {
-                    tracing::info!(
-                        count,
-                        "pieces of messages that were never accepted are removed"
-                    );
-                }
-                Err(error) => {
-                    tracing::error!(%error, "pieces of unfinished messages cannot be looked for");
-                }
-            });
+            tasks.spawn(sweep_orphans(sweeper, highest));
         }
         tracing::info!(lanes, "the queue is open");
         let control = Arc::new(RelayControl {
@@ -202,6 +192,17 @@ impl Relay {
         {
             tracing::warn!(%error, "the last events are written to their file at the next start");
         }
+    }
+}
+
+async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {
+    let spool = queue.spool();
+    match off_thread(&*spool, move || queue.sweep_orphans(highest)).await.flatten() {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(count, "pieces of messages that were never accepted are removed")
+        }
+        Err(error) => tracing::error!(%error, "pieces of unfinished messages cannot be looked for"),
     }
 }
 

@@ -5,17 +5,15 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use mta::outside::BoxStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
-
 /// A session.
 pub struct Client {
-    stream: Option<Box<dyn Both>>,
+    stream: Option<BoxStream>,
     input: BytesMut,
 }
 
@@ -24,10 +22,11 @@ impl Client {
     pub async fn connect(to: SocketAddr) -> Result<Self, String> {
         let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Self::greeted(Box::new(stream)).await
+        Self::over(Box::new(stream)).await
     }
 
-    async fn greeted(stream: Box<dyn Both>) -> Result<Self, String> {
+    /// Reads the greeting over any stream.
+    pub async fn over(stream: BoxStream) -> Result<Self, String> {
         let mut client = Self { stream: Some(stream), input: BytesMut::new() };
         client.expect(220).await?;
         Ok(client)

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use mta::outside::real::SystemNet;
+use mta::outside::{BoxStream, Net};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -34,6 +35,8 @@ pub struct Behaviour {
     pub no_pipelining: bool,
     /// Closes after the final dot without a reply, so many times.
     pub vanish_after_dot: u32,
+    /// Breaks the connection in RCPT, each so many times.
+    pub reset_every: Option<u64>,
     /// Says 421 and closes after so many messages of a connection.
     pub close_after: Option<u32>,
 }
@@ -55,6 +58,19 @@ pub struct Taken {
     pub tls: bool,
 }
 
+/// What a server has written down; outlives it.
+#[derive(Clone, Default)]
+pub struct Books(Arc<Mutex<Records>>);
+
+impl Books {
+    /// The sessions of a world that is no more are closed.
+    pub fn forget_open(&self) {
+        let mut records = lock(&self.0);
+        records.open = 0;
+        records.by_source.clear();
+    }
+}
+
 #[derive(Default)]
 struct Records {
     taken: Vec<Taken>,
@@ -62,7 +78,11 @@ struct Records {
     vanished: u32,
     deferred: u64,
     refused: u64,
+    /// RCPT seen.
+    asked: u64,
     open: usize,
+    by_source: HashMap<IpAddr, usize>,
+    by_source_max: usize,
     open_max: usize,
     connections: usize,
 }
@@ -78,16 +98,25 @@ pub struct MxHost {
 impl MxHost {
     /// Listens there.
     pub async fn start(address: SocketAddr, behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let records = Arc::new(Mutex::new(Records::default()));
+        Self::start_on(&SystemNet, address, behaviour, Books::default())
+    }
+
+    /// Listens on another network, with the books of a server before it.
+    pub fn start_on(
+        net: &dyn Net,
+        address: SocketAddr,
+        behaviour: Behaviour,
+        books: Books,
+    ) -> Self {
+        let listener = net.listen(address).unwrap();
+        let address = listener.local_address().unwrap();
+        let records = books.0;
         let shared = Arc::clone(&records);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut sessions = JoinSet::new();
             loop {
                 let Ok((stream, from)) = listener.accept().await else { continue };
-                let _ = stream.set_nodelay(true);
                 let (behaviour, records) = (behaviour.clone(), Arc::clone(&shared));
                 sessions.spawn(async move {
                     {
@@ -95,10 +124,16 @@ impl MxHost {
                         books.connections += 1;
                         books.open += 1;
                         books.open_max = books.open_max.max(books.open);
+                        let open = books.by_source.entry(from.ip()).or_default();
+                        *open += 1;
+                        let open = *open;
+                        books.by_source_max = books.by_source_max.max(open);
                     }
                     let mut session = Session::new(from.ip(), behaviour, Arc::clone(&records));
-                    session.run(Box::new(stream)).await;
-                    lock(&records).open -= 1;
+                    session.run(stream).await;
+                    let mut books = lock(&records);
+                    books.open -= 1;
+                    *books.by_source.entry(from.ip()).or_default() -= 1;
                 });
                 while sessions.try_join_next().is_some() {}
             }
@@ -122,6 +157,11 @@ impl MxHost {
         (records.deferred, records.refused)
     }
 
+    /// Most connections of one source at a time.
+    pub fn by_source_max(&self) -> usize {
+        lock(&self.records).by_source_max
+    }
+
     /// Connections altogether, and most at a time.
     pub fn connections(&self) -> (usize, usize) {
         let records = lock(&self.records);
@@ -132,9 +172,6 @@ impl MxHost {
 fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
     records.lock().unwrap()
 }
-
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
 struct Session {
     from: IpAddr,
@@ -171,7 +208,7 @@ impl Session {
         }
     }
 
-    async fn run(&mut self, mut stream: Box<dyn Both>) {
+    async fn run(&mut self, mut stream: BoxStream) {
         let greeting = self.behaviour.greeting.clone();
         let refused = greeting.as_ref().is_some_and(|greeting| !greeting.starts_with('2'));
         self.say(&mut stream, &greeting.unwrap_or_else(|| "220 mx ready".to_owned())).await;
@@ -242,6 +279,12 @@ impl Session {
             return Next::Reply("250 2.1.0 ok".to_owned());
         }
         if upper.starts_with("RCPT TO") {
+            let mut records = lock(&self.records);
+            records.asked += 1;
+            if self.behaviour.reset_every.is_some_and(|every| records.asked % every == 0) {
+                return Next::Vanish;
+            }
+            drop(records);
             return Next::Reply(self.rcpt(path()));
         }
         match upper.as_str() {
@@ -307,7 +350,7 @@ impl Session {
         Next::Reply(format!("250 2.0.0 taken as {}", records.taken.len()))
     }
 
-    async fn say(&self, stream: &mut Box<dyn Both>, reply: &str) {
+    async fn say(&self, stream: &mut BoxStream, reply: &str) {
         if !self.behaviour.delay.is_zero() {
             tokio::time::sleep(self.behaviour.delay).await;
         }
@@ -315,7 +358,7 @@ impl Session {
     }
 
     /// Sends the replies that have gathered when it would have to wait for more.
-    async fn fill(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<()> {
+    async fn fill(&mut self, stream: &mut BoxStream, replies: &mut String) -> Option<()> {
         if !replies.is_empty() {
             stream.write_all(replies.as_bytes()).await.ok()?;
             replies.clear();
@@ -326,7 +369,7 @@ impl Session {
         }
     }
 
-    async fn line(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<String> {
+    async fn line(&mut self, stream: &mut BoxStream, replies: &mut String) -> Option<String> {
         loop {
             if let Some(end) = self.input.iter().position(|b| *b == b'\n') {
                 let line = self.input.split_to(end + 1);
@@ -336,7 +379,7 @@ impl Session {
         }
     }
 
-    async fn data(&mut self, stream: &mut Box<dyn Both>, replies: &mut String) -> Option<Vec<u8>> {
+    async fn data(&mut self, stream: &mut BoxStream, replies: &mut String) -> Option<Vec<u8>> {
         let mut data = Vec::new();
         loop {
             while let Some(end) = self.input.iter().position(|b| *b == b'\n') {

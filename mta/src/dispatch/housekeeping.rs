@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::message::Id;
+use crate::spool::off_thread;
 
 use super::Dispatch;
 
@@ -45,7 +46,8 @@ impl Dispatch {
                 return;
             }
             let (queue, mut from) = (Arc::clone(&self.queue), *cursor);
-            let found = tokio::task::spawn_blocking(move || {
+            let spool = self.queue.spool();
+            let found = off_thread(&*spool, move || {
                 let aged = queue.take_aged(&mut from);
                 (aged, from)
             });

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::message::{Id, Message};
 use crate::metrics;
-use crate::spool::{Family, Operation, SpoolError};
+use crate::spool::{Family, Operation, SpoolError, off_thread};
 
 use super::{Queue, Refusal, keys};
 
@@ -33,7 +33,11 @@ pub(crate) fn declare_metrics() {
 pub(super) struct Bodies {
     arriving: Arc<Semaphore>,
     arriving_units: u32,
+    /// Kept for a first attempt, which may be long in coming …
     held: Arc<Semaphore>,
+    /// … and read back for an attempt that is being made: those never wait for the others.
+    read: Arc<Semaphore>,
+    /// Of each.
     held_units: u32,
 }
 
@@ -60,11 +64,12 @@ impl Drop for HeldBody {
 
 impl Bodies {
     pub(super) fn new(arriving_octets: u64, held_octets: u64) -> Self {
-        let (arriving_units, held_units) = (units(arriving_octets), units(held_octets));
+        let (arriving_units, held_units) = (units(arriving_octets), units(held_octets / 2));
         Self {
             arriving: Arc::new(Semaphore::new(arriving_units as usize)),
             arriving_units,
             held: Arc::new(Semaphore::new(held_units as usize)),
+            read: Arc::new(Semaphore::new(held_units as usize)),
             held_units,
         }
     }
@@ -131,7 +136,7 @@ impl Queue {
             return Ok(held);
         }
         let wanted = units(message.body_size).min(self.bodies.held_units);
-        let permit = Arc::clone(&self.bodies.held)
+        let permit = Arc::clone(&self.bodies.read)
             .acquire_many_owned(wanted)
             .await
             .map_err(|_| SpoolError::Io("the relay is stopping".to_owned()))?;
@@ -146,9 +151,7 @@ impl Queue {
             }
             Ok(pieces)
         };
-        let pieces: Vec<Bytes> = tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|error| SpoolError::Io(error.to_string()))??;
+        let pieces: Vec<Bytes> = off_thread(&*self.spool, read).await??;
         if octets(&pieces) != message.body_size {
             return Err(SpoolError::Damaged(format!("the body of {id} is not whole")));
         }

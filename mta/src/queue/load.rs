@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 
 use crate::message::{Delivery, DeliveryId, Message, Timestamp};
 use crate::metrics;
-use crate::spool::{Family, Spool, SpoolError, record};
+use crate::spool::{Family, Spool, SpoolError, off_thread, record};
 
 use super::due::{Found, Load};
 use super::keys::{self, DueEntry};
@@ -101,17 +101,17 @@ impl Queue {
         let barrier = self.committer.write(Vec::new()).await;
         let (spool, wanted) = (Arc::clone(&self.spool), load.clone());
         let scanned = match barrier {
-            Ok(()) => tokio::task::spawn_blocking(move || scan(&*spool, &wanted))
+            Ok(()) => off_thread(&*self.spool, move || scan(&*spool, &wanted))
                 .await
-                .map_err(|error| error.to_string())
-                .and_then(|found| found.map_err(|error| error.to_string())),
+                .flatten()
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match scanned {
             Ok(found) => {
                 let entries = self.index().loaded(&load, found);
                 let spool = Arc::clone(&self.spool);
-                let read = tokio::task::spawn_blocking(move || read(&*spool, entries)).await;
+                let read = off_thread(&*self.spool, move || read(&*spool, entries)).await;
                 let (ready, damaged) = read.unwrap_or_default();
                 for entry in damaged {
                     DAMAGED.inc();

@@ -91,6 +91,7 @@ async fn accept_loop(
     let mut stop = shared.stop.clone();
     loop {
         let accepted = tokio::select! {
+            biased;
             accepted = open.accept() => accepted,
             Some(_) = sessions.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,

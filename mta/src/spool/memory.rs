@@ -81,6 +81,10 @@ impl MemorySpool {
 }
 
 impl Spool for MemorySpool {
+    fn blocks(&self) -> bool {
+        false
+    }
+
     fn write(&self, operations: &[Operation]) -> Result<(), SpoolError> {
         let mut state = self.lock();
         if state.fail_write {

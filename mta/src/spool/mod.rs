@@ -115,6 +115,23 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Octets free on the disk that holds it.
     fn free_space(&self) -> Result<u64, SpoolError>;
+
+    /// Whether calls may wait for a disk, so that they are better made off the async threads.
+    fn blocks(&self) -> bool {
+        true
+    }
+}
+
+/// Does work that reads a spool where waiting for a disk holds nobody up. A spool in memory is
+/// read on the spot: the simulation depends on no thread.
+pub async fn off_thread<T: Send + 'static>(
+    spool: &dyn Spool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SpoolError> {
+    if !spool.blocks() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| SpoolError::Io(error.to_string()))
 }
 
 /// The store failed.
