@@ -200,7 +200,7 @@ async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {
     match off_thread(&*spool, move || queue.sweep_orphans(highest)).await.flatten() {
         Ok(0) => {}
         Ok(count) => {
-            tracing::info!(count, "pieces of messages that were never accepted are removed")
+            tracing::info!(count, "pieces of messages that were never accepted are removed");
         }
         Err(error) => tracing::error!(%error, "pieces of unfinished messages cannot be looked for"),
     }

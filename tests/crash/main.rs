@@ -2,6 +2,7 @@
 //! completed sync had covered. A kill leaves the page cache, so without the cut a relay that
 //! never syncs would pass; that one is tested too, and must fail.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
 mod trace;
@@ -49,8 +50,8 @@ impl World {
         let [first, second] =
             if deferring { [busy.clone(), busy] } else { [Behaviour::default(), grey] };
         let hosts = vec![
-            MxHost::start(SocketAddr::new(ips[0], port), first).await,
-            MxHost::start(SocketAddr::new(ips[1], port), second).await,
+            MxHost::start(SocketAddr::new(ips[0], port), first),
+            MxHost::start(SocketAddr::new(ips[1], port), second),
         ];
         let dns = DnsServer::start(ZONE).await;
         let text = format!(
@@ -126,7 +127,7 @@ impl World {
     }
 
     fn arrived(&self) -> Vec<String> {
-        self.hosts.iter().flat_map(|host| host.taken()).flat_map(|taken| taken.recipients).collect()
+        self.hosts.iter().flat_map(MxHost::taken).flat_map(|taken| taken.recipients).collect()
     }
 }
 

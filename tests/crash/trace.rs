@@ -88,7 +88,8 @@ fn synced(logs: &mut HashMap<String, Log>, file: &str, written: u64) {
 /// `write(12</path/000004.log>, …`
 fn file_of(call: &str) -> Option<String> {
     let path = call.split_once('<')?.1.split('>').next()?;
-    path.ends_with(".log").then(|| path.to_owned())
+    let is_log = Path::new(path).extension().is_some_and(|extension| extension == "log");
+    is_log.then(|| path.to_owned())
 }
 
 /// A sync that was not really done says so.

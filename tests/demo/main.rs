@@ -15,7 +15,7 @@ use report::Report;
 use world::{MESSAGES, World};
 
 /// Time for everything to be delivered or refused.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Shows the relay at work.
 #[derive(Parser)]

@@ -58,33 +58,31 @@ impl World {
             destination(
                 "rapido.example",
                 "takes everything at once",
-                start(0, Behaviour::default()).await,
+                start(0, Behaviour::default()),
             ),
             destination(
                 "gris.example",
                 "greylists the first attempt",
-                start(1, Behaviour { greylist: true, ..Behaviour::default() }).await,
+                start(1, Behaviour { greylist: true, ..Behaviour::default() }),
             ),
             destination(
                 "seguro.example",
                 "offers STARTTLS",
-                start(2, Behaviour { tls: tls("mx.seguro.example"), ..Behaviour::default() }).await,
+                start(2, Behaviour { tls: tls("mx.seguro.example"), ..Behaviour::default() }),
             ),
             destination(
                 "lento.example",
                 "takes 60 ms for each reply",
-                start(3, Behaviour { delay: slow, no_pipelining: true, ..Behaviour::default() })
-                    .await,
+                start(3, Behaviour { delay: slow, no_pipelining: true, ..Behaviour::default() }),
             ),
             destination(
                 "rechaza.example",
                 "refuses users named nadie",
-                start(4, Behaviour { refuse: Some("nadie".to_owned()), ..Behaviour::default() })
-                    .await,
+                start(4, Behaviour { refuse: Some("nadie".to_owned()), ..Behaviour::default() }),
             ),
             Destination { domain: "inexistente.example", about: "does not exist", host: None },
         ];
-        let sender_host = start(5, Behaviour::default()).await;
+        let sender_host = start(5, Behaviour::default());
         let mut zone = String::new();
         let named = destinations
             .iter()
@@ -194,7 +192,8 @@ fn mail(destinations: &[Destination]) -> BTreeMap<String, (String, Vec<u8>)> {
             let name = if place == 4 && number % 20 == 4 { "nadie" } else { "persona" };
             let recipient = format!("{name}-{number}@{domain}");
             let id = format!("demo-{number:04}@institucion.example");
-            let filler: String = (0..number % 40).map(|line| format!(".línea {line} del mensaje {number}\r\n")).collect();
+            let lines = (0..number % 40).map(|line| format!(".línea {line} del mensaje {number}\r\n"));
+            let filler = lines.collect::<Vec<_>>().concat();
             let text = format!(
                 "From: Avisos <{SENDER}>\r\nTo: <{recipient}>\r\nSubject: Invitaci=?utf-8?q?=C3=B3?=n {number}\r\n\
                  Message-ID: <{id}>\r\nDate: Tue, 24 Nov 2026 08:00:00 -0500\r\nMIME-Version: 1.0\r\n\

@@ -14,10 +14,10 @@ use super::world::{World, delivery, id_in, message, mx_ip, mx_port};
 
 const SENDER: &str = "ana@institucion.example";
 
-async fn hosts(port: u16, first: u8, behaviours: Vec<Behaviour>) -> Vec<MxHost> {
+fn hosts(port: u16, first: u8, behaviours: Vec<Behaviour>) -> Vec<MxHost> {
     let mut hosts = Vec::new();
     for (number, behaviour) in (first..).zip(behaviours) {
-        hosts.push(MxHost::start(SocketAddr::new(mx_ip(number), port), behaviour).await);
+        hosts.push(MxHost::start(SocketAddr::new(mx_ip(number), port), behaviour));
     }
     hosts
 }
@@ -34,7 +34,7 @@ fn types(events: &Value) -> Vec<String> {
 #[tokio::test]
 async fn one_message_to_many_is_stored_once_and_delivered_once_for_each_domain() {
     let port = mx_port(50..52);
-    let hosts = hosts(port, 50, vec![Behaviour::default(), Behaviour::default()]).await;
+    let hosts = hosts(port, 50, vec![Behaviour::default(), Behaviour::default()]);
     let zone = "a.example MX 10 mx.a.example\nmx.a.example A 127.0.1.50\nb.example MX 10 mx.b.example\nmx.b.example A 127.0.1.51";
     let world = World::start(zone, port, "").await;
     let mut to: Vec<String> = (0..250).map(|n| format!("u{n}@a.example")).collect();
@@ -67,7 +67,7 @@ async fn hosts_that_are_down_refuse_or_leave_are_passed_over() {
         Behaviour { greeting: Some("421 4.3.2 too busy".to_owned()), ..Behaviour::default() };
     let leaves =
         Behaviour { mail_reply: Some("421 4.3.2 going down".to_owned()), ..Behaviour::default() };
-    let hosts = hosts(port, 55, vec![busy, leaves, Behaviour::default()]).await;
+    let hosts = hosts(port, 55, vec![busy, leaves, Behaviour::default()]);
     // 127.0.1.54 does not listen at all.
     let mut zone = String::new();
     for number in 54..58 {
@@ -92,7 +92,7 @@ async fn hosts_that_are_down_refuse_or_leave_are_passed_over() {
 async fn tls_that_is_broken_is_done_without_where_nobody_requires_it() {
     let port = mx_port(60..61);
     let broken = Behaviour { tls: tls("mx.t.example"), broken_tls: true, ..Behaviour::default() };
-    let hosts = hosts(port, 60, vec![broken]).await;
+    let hosts = hosts(port, 60, vec![broken]);
     let world =
         World::start("t.example MX 10 mx.t.example\nmx.t.example A 127.0.1.60", port, "").await;
     for subject in ["one", "two"] {
@@ -108,7 +108,7 @@ async fn tls_that_is_broken_is_done_without_where_nobody_requires_it() {
 async fn failures_come_back_to_the_sender_once() {
     let port = mx_port(62..64);
     let refuses = Behaviour { refuse: Some("nadie".to_owned()), ..Behaviour::default() };
-    let hosts = hosts(port, 62, vec![refuses, Behaviour::default()]).await;
+    let hosts = hosts(port, 62, vec![refuses, Behaviour::default()]);
     let zone = "r.example MX 10 mx.r.example\nmx.r.example A 127.0.1.62\ninstitucion.example MX 10 mx.institucion.example\n\
                 mx.institucion.example A 127.0.1.63\nnull.example MX 0 .\nbroken.example SERVFAIL\n\
                 inside.example MX 10 mx.inside.example\nmx.inside.example A 127.0.0.1\n\
@@ -168,8 +168,7 @@ async fn failures_come_back_to_the_sender_once() {
 #[tokio::test]
 async fn a_reply_that_never_came_leads_to_another_attempt_that_says_so() {
     let port = mx_port(66..67);
-    let hosts =
-        hosts(port, 66, vec![Behaviour { vanish_after_dot: 1, ..Behaviour::default() }]).await;
+    let hosts = hosts(port, 66, vec![Behaviour { vanish_after_dot: 1, ..Behaviour::default() }]);
     let world =
         World::start("v.example MX 10 mx.v.example\nmx.v.example A 127.0.1.66", port, "").await;
     let id = world.send(SENDER, &["u@v.example"], &message("x")).await;
@@ -188,7 +187,7 @@ async fn limits_of_a_destination_hold_and_connections_are_used_again() {
     let port = mx_port(68..69);
     let slow =
         Behaviour { delay: Duration::from_millis(5), close_after: Some(7), ..Behaviour::default() };
-    let hosts = hosts(port, 68, vec![slow]).await;
+    let hosts = hosts(port, 68, vec![slow]);
     let mut sources = String::new();
     let mut names = Vec::new();
     for number in 11..=28 {
@@ -224,7 +223,7 @@ async fn what_waits_survives_a_restart_and_what_is_too_old_expires() {
     let port = mx_port(70..72);
     let grey =
         Behaviour { mail_reply: Some("450 4.7.1 not now".to_owned()), ..Behaviour::default() };
-    let hosts = hosts(port, 70, vec![grey, Behaviour::default()]).await;
+    let hosts = hosts(port, 70, vec![grey, Behaviour::default()]);
     let zone = "w.example MX 10 mx.w.example\nmx.w.example A 127.0.1.70\ninstitucion.example MX 10 mx.institucion.example\nmx.institucion.example A 127.0.1.71";
     let more = format!("[delivery]\n{}", delivery(port).replace("\"1h\"", "\"15s\""));
     let world = World::start(zone, port, &more).await;

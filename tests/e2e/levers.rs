@@ -14,8 +14,8 @@ const ZONE: &str = "h.example MX 10 mx.h.example\nmx.h.example A 127.0.1.80\nins
 async fn hold_release_retry_and_bounce() {
     let port = mx_port(80..82);
     let grey = Behaviour { greylist: true, ..Behaviour::default() };
-    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey).await;
-    let sender = MxHost::start(SocketAddr::new(mx_ip(81), port), Behaviour::default()).await;
+    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey);
+    let sender = MxHost::start(SocketAddr::new(mx_ip(81), port), Behaviour::default());
     let more = format!("[delivery]\n{}", delivery(port).replace("[\"1s\"]", "[\"1h\"]"));
     let world = World::start(ZONE, port, &more).await;
     let relay = &world.relay;
@@ -64,7 +64,7 @@ async fn hold_release_retry_and_bounce() {
 async fn a_release_goes_out_at_once() {
     let port = mx_port(80..82);
     let grey = Behaviour { greylist: true, ..Behaviour::default() };
-    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey).await;
+    let mx = MxHost::start(SocketAddr::new(mx_ip(80), port), grey);
     let more = format!("[delivery]\n{}", delivery(port).replace("[\"1s\"]", "[\"1h\"]"));
     let world = World::start(ZONE, port, &more).await;
     let id = world.send(SENDER, &["a@h.example"], &message("a")).await;

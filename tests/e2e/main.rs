@@ -1,5 +1,6 @@
 //! The binary, end to end, with real mail servers and clients on loopback.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
 mod delivery;

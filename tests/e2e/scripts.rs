@@ -18,7 +18,7 @@ const ZONE: &str = "destino.example MX 10 mx.destino.example\nmx.destino.example
 async fn swaks_submits_with_a_password() {
     need("swaks", "swaks");
     let port = mx_port(40..41);
-    let mx = MxHost::start(SocketAddr::new(mx_ip(40), port), Behaviour::default()).await;
+    let mx = MxHost::start(SocketAddr::new(mx_ip(40), port), Behaviour::default());
     let world = World::start(ZONE, port, "").await;
     for (listener, tls) in [("submission", "-tls"), ("submissions", "-tlsc")] {
         let done = Command::new("swaks")
@@ -57,7 +57,7 @@ async fn swaks_submits_with_a_password() {
 async fn smtplib_submits_the_corpus() {
     need("python3", "python3");
     let port = mx_port(40..41);
-    let mx = MxHost::start(SocketAddr::new(mx_ip(40), port), Behaviour::default()).await;
+    let mx = MxHost::start(SocketAddr::new(mx_ip(40), port), Behaviour::default());
     let world = World::start(ZONE, port, "").await;
     let corpus = corpus();
     let script = format!(

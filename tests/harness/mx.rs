@@ -97,7 +97,7 @@ pub struct MxHost {
 
 impl MxHost {
     /// Listens there.
-    pub async fn start(address: SocketAddr, behaviour: Behaviour) -> Self {
+    pub fn start(address: SocketAddr, behaviour: Behaviour) -> Self {
         Self::start_on(&SystemNet, address, behaviour, Books::default())
     }
 
@@ -256,7 +256,7 @@ impl Session {
             inside.map_or("", |(path, _)| path).to_owned()
         };
         if upper.starts_with("EHLO") || upper.starts_with("HELO") {
-            self.helo = line.get(5..).unwrap_or("").to_owned();
+            line.get(5..).unwrap_or("").clone_into(&mut self.helo);
             return Next::Reply(self.ehlo());
         }
         if upper.starts_with("STARTTLS") && self.behaviour.tls.is_some() {
@@ -281,7 +281,7 @@ impl Session {
         if upper.starts_with("RCPT TO") {
             let mut records = lock(&self.records);
             records.asked += 1;
-            if self.behaviour.reset_every.is_some_and(|every| records.asked % every == 0) {
+            if self.behaviour.reset_every.is_some_and(|every| records.asked.is_multiple_of(every)) {
                 return Next::Vanish;
             }
             drop(records);
@@ -384,7 +384,7 @@ impl Session {
         loop {
             while let Some(end) = self.input.iter().position(|b| *b == b'\n') {
                 let line = self.input.split_to(end + 1);
-                if line == &b".\r\n"[..] {
+                if line == b".\r\n"[..] {
                     return Some(data);
                 }
                 data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::program;
 
 /// Time for a relay to be ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A relay that runs; killed when dropped.
 pub struct RelayProcess {

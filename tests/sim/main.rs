@@ -3,6 +3,7 @@
 //!
 //! `make sim SEED=7` runs one seed, `make sim COUNT=1000` many.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
 mod scenario;

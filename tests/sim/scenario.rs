@@ -74,7 +74,7 @@ pub fn run(seed: u64) -> Story {
     life.seed = seed ^ 0xffff;
     life.start = start.after(crash_after).after(Duration::from_secs(10));
     live(&life, None, &mut story);
-    story.acknowledged = life.acknowledged.lock().unwrap().clone();
+    story.acknowledged.clone_from(&life.acknowledged.lock().unwrap());
     story.left = count(&*spool, Family::Deliveries);
     read_events(&*spool, &mut story);
     story
@@ -104,19 +104,18 @@ fn live(life: &Life<'_>, until: Option<Duration>, story: &mut Story) {
                 Arc::clone(&life.acknowledged),
             ));
         }
-        match until {
-            Some(until) => sleep(until).await,
-            None => {
-                let done = async {
-                    while !life.todo.lock().unwrap().is_empty()
-                        || count(&**life.spool, Family::Deliveries) > 0
-                    {
-                        sleep(Duration::from_secs(30)).await;
-                    }
-                };
-                // Two days are the time after which mail expires.
-                let _ = timeout(Duration::from_hours(60), done).await;
-            }
+        if let Some(until) = until {
+            sleep(until).await;
+        } else {
+            let done = async {
+                while !life.todo.lock().unwrap().is_empty()
+                    || count(&**life.spool, Family::Deliveries) > 0
+                {
+                    sleep(Duration::from_secs(30)).await;
+                }
+            };
+            // Two days are the time after which mail expires.
+            let _ = timeout(Duration::from_hours(60), done).await;
         }
         drop(relay);
         record(&hosts, story);

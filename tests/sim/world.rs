@@ -49,7 +49,7 @@ impl MailDns for SimDns {
                 return Err(DnsError::NoSuchName);
             }
             let records = vec![Mx { preference: 10, host }];
-            Ok(Answer { records, ttl: Duration::from_secs(300), authentic: false })
+            Ok(Answer { records, ttl: Duration::from_mins(5), authentic: false })
         })
     }
 
@@ -60,7 +60,7 @@ impl MailDns for SimDns {
         let found = self.0.get(host).copied();
         Box::pin(async move {
             let records = vec![found.ok_or(DnsError::NoSuchName)?];
-            Ok(Answer { records, ttl: Duration::from_secs(300), authentic: false })
+            Ok(Answer { records, ttl: Duration::from_mins(5), authentic: false })
         })
     }
 }

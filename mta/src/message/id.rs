@@ -44,6 +44,11 @@ impl Id {
         Self(u64::from_be_bytes(bytes))
     }
 
+    /// Content of the Message-ID header of a message that has none of its own.
+    pub fn message_id(self, hostname: &str) -> String {
+        format!("{self}@{hostname}")
+    }
+
     /// The next id in order, to continue a scan after this one.
     #[must_use]
     pub fn successor(self) -> Self {

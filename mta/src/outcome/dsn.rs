@@ -59,7 +59,7 @@ pub fn notice(
     (hostname, mx): (&str, Option<&str>),
     now: Timestamp,
 ) -> Submission {
-    let message_id = crate::policy::own_message_id(id, hostname);
+    let message_id = id.message_id(hostname);
     let eight_bit = !headers.is_ascii();
     let boundary = format!("=_{id}_tambo");
     let report = ContentType::new("multipart/report")

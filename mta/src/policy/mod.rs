@@ -7,7 +7,7 @@ mod ledger;
 mod trace;
 
 pub use headers::{Examined, HeaderFlaw, Headers, examine, is_field};
-pub use trace::{Trace, own_message_id, received};
+pub use trace::{Trace, received};
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -61,7 +61,7 @@ pub fn received(trace: &Trace<'_>, headers: &Headers, headless: bool) -> Bytes {
     }
     let _ = write!(text, ";\r\n\t{}\r\n", trace.time.to_rfc5322());
     if !headers.has_message_id {
-        let _ = write!(text, "Message-ID: <{}>\r\n", own_message_id(trace.id, trace.hostname));
+        let _ = write!(text, "Message-ID: <{}>\r\n", trace.id.message_id(trace.hostname));
     }
     if !headers.has_date {
         let _ = write!(text, "Date: {}\r\n", trace.time.to_rfc5322());
@@ -71,11 +71,6 @@ pub fn received(trace: &Trace<'_>, headers: &Headers, headless: bool) -> Bytes {
         text.push_str("\r\n");
     }
     text.into()
-}
-
-/// The Message-ID that is added where there is none.
-pub fn own_message_id(id: Id, hostname: &str) -> String {
-    format!("{id}@{hostname}")
 }
 
 fn literal(address: IpAddr) -> String {

@@ -253,8 +253,8 @@ mod tests {
         Path::Mailbox(Address::parse(text).unwrap())
     }
 
-    fn mail(path: Path, size: Option<u64>, body: BodyType) -> Result<Command, CommandError> {
-        Ok(Command::Mail(path, MailParameters { size, body }))
+    fn mail(path: Path, size: Option<u64>, body: BodyType) -> Command {
+        Command::Mail(path, MailParameters { size, body })
     }
 
     #[test]
@@ -262,12 +262,12 @@ mod tests {
         use BodyType::{EightBit, SevenBit};
         check("ehlo pc_07.local", Ok(Command::Ehlo("pc_07.local".to_owned())));
         check("HELO [10.1.2.3]", Ok(Command::Helo("[10.1.2.3]".to_owned())));
-        check("mail from:<a@x.pe>", mail(mailbox("a@x.pe"), None, SevenBit));
+        check("mail from:<a@x.pe>", Ok(mail(mailbox("a@x.pe"), None, SevenBit)));
         check(
             "MAIL FROM: <a@x.pe> SIZE=12 body=8bitmime",
-            mail(mailbox("a@x.pe"), Some(12), EightBit),
+            Ok(mail(mailbox("a@x.pe"), Some(12), EightBit)),
         );
-        check("MAIL FROM:<> AUTH=<>", mail(Path::Null, None, SevenBit));
+        check("MAIL FROM:<> AUTH=<>", Ok(mail(Path::Null, None, SevenBit)));
         check("RCPT TO:<\"a b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a b\"@x.pe"))));
         check("RCPT TO:<\"a>b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a>b\"@x.pe"))));
         check("RCPT TO:<@r.pe,@s.pe:a@x.pe>", Ok(Command::Rcpt(mailbox("a@x.pe"))));

@@ -4,28 +4,27 @@
 //! checked, a message to be stored. The answer goes in by the method that the step names. It
 //! neither awaits nor reads the clock.
 
+mod login;
+mod transaction;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use relay_config::config::{Account, Listener, ListenerTls};
 
-use crate::message::{Address, BodyType, Id, Reply, ReversePath, Submission, Timestamp};
+use crate::message::{Address, Id, Reply, ReversePath, Submission, Timestamp};
 use crate::metrics::limit_hit;
-use crate::policy::{self, Grant, Policy};
+use crate::policy::{Grant, Policy};
 use crate::queue::Refusal;
 use crate::smtp::{
-    AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, Line, MAIL_LINE_MAX, MailParameters, Path, Received,
-    take_line,
+    AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, Line, MAIL_LINE_MAX, MailParameters, take_line,
 };
 
-use super::incoming::{Incoming, Move};
+use super::incoming::Incoming;
 use super::replies::{self, reply};
+use super::sasl::Exchange;
 pub use super::sasl::Login;
-use super::sasl::{Exchange, Next};
-
-/// Refusals of one session that become events; more say nothing new.
-const REJECTIONS_MAX: usize = 100;
 
 /// What does not change during a session.
 #[derive(Debug)]
@@ -432,274 +431,6 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
-        let listener = &self.setup.listener;
-        if self.helo.is_none() {
-            return self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
-        }
-        if self.transaction.is_some() {
-            return self.say(&reply(
-                503,
-                (5, 5, 1),
-                "A message is being sent already; RSET gives it up",
-            ));
-        }
-        if self.messages >= listener.limits.messages_per_connection {
-            limit_hit("messages_per_connection");
-            self.state = State::Closed;
-            return self.say(&reply(
-                421,
-                (4, 7, 0),
-                "Enough messages in this session; connect again",
-            ));
-        }
-        if let Some(refusal) = self.refusal {
-            return self.refused(&replies::refusal(refusal));
-        }
-        let grant = self.setup.policy.grant(listener, self.client, self.login.as_ref());
-        if grant.is_none() && listener.auth {
-            return self.say(&reply(530, (5, 7, 0), "Authentication is required"));
-        }
-        let sender = match path {
-            Path::Mailbox(address) => ReversePath(Some(address)),
-            Path::Null | Path::Postmaster => ReversePath::NULL,
-        };
-        let size_max = listener.limits.message_size.0;
-        let checked = match (&grant, &sender.0) {
-            _ if parameters.size.is_some_and(|size| size > size_max) => {
-                limit_hit("message_size");
-                Err(reply(552, (5, 3, 4), format!("The message is larger than {size_max} octets")))
-            }
-            (Some(grant), Some(address)) if !grant.may_send_as(address) => {
-                Err(reply(553, (5, 7, 1), "This account may not send from that address"))
-            }
-            (Some(grant), _) => {
-                self.setup.policy.check_quota(grant, 0, now).map_err(replies::over_quota)
-            }
-            (None, _) => Ok(()),
-        };
-        if let Err(refused) = checked {
-            let name = grant.map(|grant| grant.name.to_string());
-            self.reject(name, Some(sender.to_string()), None, &refused);
-            return self.say(&refused);
-        }
-        self.transaction = Some(Transaction { sender, parameters, recipients: Vec::new(), grant });
-        self.say(&reply(250, (2, 1, 0), "Ok"));
-    }
-
-    fn rcpt(&mut self, path: Path, now: Timestamp) {
-        let Some(transaction) = &self.transaction else {
-            return self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
-        };
-        let policy = &self.setup.policy;
-        let (address, postmaster) = match path {
-            Path::Mailbox(address) => (address, false),
-            Path::Postmaster | Path::Null => (policy.postmaster.clone(), true),
-        };
-        let count = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
-        let checked = if count >= self.setup.listener.limits.recipients_per_message {
-            limit_hit("recipients_per_message");
-            Err(reply(452, (4, 5, 3), "Too many recipients; send the rest with another message"))
-        } else {
-            match &transaction.grant {
-                Some(grant) => {
-                    policy.check_quota(grant, count + 1, now).map_err(replies::over_quota)
-                }
-                None if postmaster => Ok(()),
-                None => Err(reply(550, (5, 7, 1), "Relaying denied: this relay does not know you")),
-            }
-        };
-        if let Err(refused) = checked {
-            let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
-            let sender = transaction.sender.to_string();
-            self.reject(name, Some(sender), Some(address.to_string()), &refused);
-            return self.say(&refused);
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.recipients.push(address);
-        }
-        self.say(&reply(250, (2, 1, 5), "Ok"));
-    }
-
-    fn start_data(&mut self, input: &mut BytesMut) -> Option<Step> {
-        match &self.transaction {
-            None => {
-                self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
-                None
-            }
-            Some(transaction) if transaction.recipients.is_empty() => {
-                self.say(&reply(554, (5, 5, 1), "No valid recipients"));
-                None
-            }
-            Some(_) if !input.is_empty() => {
-                // RFC 2920 3.1: DATA ends a group. What follows is a message that was not asked for;
-                // its lines are not obeyed.
-                input.clear();
-                self.say(&reply(554, (5, 5, 0), "You sent the message before it was asked for"));
-                Some(self.close())
-            }
-            Some(transaction) => {
-                let octets = Incoming::first_reservation(transaction.parameters.size);
-                self.state = State::Waiting(Waiting::RoomForData);
-                Some(Step::Reserve(octets))
-            }
-        }
-    }
-
-    fn data(
-        &mut self,
-        mut incoming: Box<Incoming>,
-        input: &mut BytesMut,
-        now: Timestamp,
-    ) -> Option<Step> {
-        let ended = incoming.receive(input) == Received::End;
-        let transaction = self.transaction.as_ref();
-        let grant = transaction.and_then(|transaction| transaction.grant.as_ref());
-        match incoming.advance(ended, grant, &self.setup) {
-            Move::Read => {
-                self.state = State::Data(incoming);
-                Some(Step::Read)
-            }
-            Move::Reserve(octets) => {
-                self.state = State::Waiting(Waiting::RoomForMore(incoming));
-                Some(Step::Reserve(octets))
-            }
-            Move::Store(number, chunk) => {
-                let id = incoming.id();
-                self.state = State::Waiting(Waiting::Stored(incoming));
-                Some(Step::Store { id, number, chunk })
-            }
-            Move::Refuse(refused) => {
-                let transaction = self.transaction.take();
-                if let Some(transaction) = transaction {
-                    let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
-                    self.reject(name, Some(transaction.sender.to_string()), None, &refused);
-                }
-                self.state = State::Command;
-                self.say(&refused);
-                incoming.discard()
-            }
-            Move::Finish => {
-                let submission = self.submission(&mut incoming, now);
-                self.state = State::Waiting(Waiting::Accepted);
-                Some(Step::Accept(Box::new(submission)))
-            }
-        }
-    }
-
-    fn submission(&mut self, incoming: &mut Incoming, now: Timestamp) -> Submission {
-        let transaction = self.transaction.as_ref();
-        let listener = &self.setup.listener;
-        let recipients = transaction.map(|t| t.recipients.clone()).unwrap_or_default();
-        let (helo, extended) = self.helo.clone().unwrap_or_default();
-        let (headers, headless) = incoming.take_headers();
-        let trace = policy::Trace {
-            hostname: &self.setup.policy.hostname,
-            helo: &helo,
-            client: (!listener.hide_client).then_some(self.client),
-            extended,
-            tls: self.tls.as_deref(),
-            authenticated: self.login.is_some(),
-            listener: &listener.name,
-            id: incoming.id(),
-            recipient: if let [one] = &recipients[..] { Some(one) } else { None },
-            time: now,
-        };
-        let prefix = policy::received(&trace, &headers, headless);
-        let own_id = || policy::own_message_id(incoming.id(), &self.setup.policy.hostname);
-        let grant = transaction.and_then(|t| t.grant.as_ref());
-        let eight_bit = incoming.eight_bit();
-        Submission {
-            id: incoming.id(),
-            sender: transaction.map_or(ReversePath::NULL, |t| t.sender.clone()),
-            recipients,
-            prefix,
-            leading_dots: incoming.leading_dots(),
-            body_type: if eight_bit { BodyType::EightBit } else { BodyType::SevenBit },
-            listener: listener.name.to_string(),
-            account: grant.map_or(&listener.name, |grant| &grant.name).to_string(),
-            pool: headers
-                .pool
-                .or_else(|| grant.and_then(|g| g.pool.as_ref().map(ToString::to_string))),
-            tags: headers.tags,
-            priority: headers.priority,
-            message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
-            body: incoming.take_body(),
-        }
-    }
-
-    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Option<Step> {
-        let extended = self.helo.as_ref().is_some_and(|(_, extended)| *extended);
-        if !self.setup.listener.auth {
-            self.say(&reply(502, (5, 5, 1), "AUTH is not offered here"));
-        } else if self.tls.is_none() {
-            self.say(&reply(538, (5, 7, 11), "AUTH needs TLS; start with STARTTLS"));
-        } else if !extended {
-            self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
-        } else if self.login.is_some() || self.transaction.is_some() {
-            self.say(&reply(503, (5, 5, 1), "AUTH is done once, before MAIL"));
-        } else if let Some(next) = Exchange::start(mechanism, initial) {
-            return self.exchange(next);
-        } else {
-            self.say(&reply(504, (5, 5, 4), "PLAIN and LOGIN are offered"));
-        }
-        None
-    }
-
-    fn exchange_line(&mut self, exchange: Exchange, input: &mut BytesMut) -> Option<Step> {
-        match take_line(input, AUTH_LINE_MAX) {
-            None => {
-                self.state = State::Exchange(exchange);
-                Some(Step::Read)
-            }
-            Some(Line::Whole(line)) => self.exchange(exchange.response(&line)),
-            Some(Line::Bare) => self.exchange(Next::Malformed),
-            Some(Line::TooLong { ended }) => {
-                self.skipping = !ended;
-                self.state = State::Command;
-                self.say(&reply(500, (5, 5, 6), "The response is too long"));
-                None
-            }
-        }
-    }
-
-    fn exchange(&mut self, next: Next) -> Option<Step> {
-        self.state = State::Command;
-        match next {
-            Next::Ask(exchange, challenge) => {
-                self.raw(&format!("334 {challenge}\r\n"));
-                self.state = State::Exchange(exchange);
-            }
-            Next::Done(login) => {
-                self.state = State::Waiting(Waiting::Password);
-                return Some(Step::Verify(login));
-            }
-            Next::Cancelled => self.say(&reply(501, (5, 7, 0), "Authentication cancelled")),
-            Next::Malformed => self.say(&reply(501, (5, 5, 2), "The response cannot be read")),
-        }
-        None
-    }
-
-    fn start_tls(&mut self, input: &mut BytesMut) -> Option<Step> {
-        if self.tls.is_some() {
-            self.say(&reply(503, (5, 5, 1), "TLS is on already"));
-            return None;
-        }
-        if !matches!(self.setup.listener.tls, ListenerTls::Starttls | ListenerTls::Required) {
-            self.say(&reply(502, (5, 5, 1), "STARTTLS is not offered here"));
-            return None;
-        }
-        if !input.is_empty() {
-            // Octets that would be taken for encrypted ones: an attack, or a client beyond help.
-            input.clear();
-            self.say(&reply(554, (5, 5, 0), "Nothing may follow STARTTLS before its reply"));
-            return Some(self.close());
-        }
-        self.say(&reply(220, (2, 0, 0), "Ready to start TLS"));
-        self.state = State::Waiting(Waiting::Tls);
-        Some(Step::StartTls)
-    }
-
     /// Sends a reply; a 421 of the relay as a whole ends the session.
     fn refused(&mut self, refused: &Reply) {
         self.say(refused);
@@ -729,19 +460,5 @@ impl Session {
     fn close(&mut self) -> Step {
         self.state = State::Closed;
         Step::Close
-    }
-
-    fn reject(
-        &mut self,
-        account: Option<String>,
-        sender: Option<String>,
-        recipient: Option<String>,
-        reply: &Reply,
-    ) {
-        if let Some(account) = account
-            && self.rejections.len() < REJECTIONS_MAX
-        {
-            self.rejections.push(Rejection { account, sender, recipient, reply: reply.clone() });
-        }
     }
 }

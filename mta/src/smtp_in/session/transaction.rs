@@ -1,0 +1,227 @@
+//! MAIL, RCPT and DATA: one message of a session.
+
+use bytes::BytesMut;
+
+use crate::message::{BodyType, Reply, ReversePath, Submission, Timestamp};
+use crate::metrics::limit_hit;
+use crate::policy;
+use crate::smtp::{MailParameters, Path, Received};
+
+use super::super::incoming::{Incoming, Move};
+use super::super::replies::{self, reply};
+use super::{Rejection, Session, State, Step, Transaction, Waiting};
+
+/// Refusals of one session that become events; more say nothing new.
+const REJECTIONS_MAX: usize = 100;
+
+impl Session {
+    pub(super) fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
+        let listener = &self.setup.listener;
+        if self.helo.is_none() {
+            return self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
+        }
+        if self.transaction.is_some() {
+            return self.say(&reply(
+                503,
+                (5, 5, 1),
+                "A message is being sent already; RSET gives it up",
+            ));
+        }
+        if self.messages >= listener.limits.messages_per_connection {
+            limit_hit("messages_per_connection");
+            self.state = State::Closed;
+            return self.say(&reply(
+                421,
+                (4, 7, 0),
+                "Enough messages in this session; connect again",
+            ));
+        }
+        if let Some(refusal) = self.refusal {
+            return self.refused(&replies::refusal(refusal));
+        }
+        let grant = self.setup.policy.grant(listener, self.client, self.login.as_ref());
+        if grant.is_none() && listener.auth {
+            return self.say(&reply(530, (5, 7, 0), "Authentication is required"));
+        }
+        let sender = match path {
+            Path::Mailbox(address) => ReversePath(Some(address)),
+            Path::Null | Path::Postmaster => ReversePath::NULL,
+        };
+        let size_max = listener.limits.message_size.0;
+        let checked = match (&grant, &sender.0) {
+            _ if parameters.size.is_some_and(|size| size > size_max) => {
+                limit_hit("message_size");
+                Err(reply(552, (5, 3, 4), format!("The message is larger than {size_max} octets")))
+            }
+            (Some(grant), Some(address)) if !grant.may_send_as(address) => {
+                Err(reply(553, (5, 7, 1), "This account may not send from that address"))
+            }
+            (Some(grant), _) => {
+                self.setup.policy.check_quota(grant, 0, now).map_err(replies::over_quota)
+            }
+            (None, _) => Ok(()),
+        };
+        if let Err(refused) = checked {
+            let name = grant.map(|grant| grant.name.to_string());
+            self.reject(name, Some(sender.to_string()), None, &refused);
+            return self.say(&refused);
+        }
+        self.transaction = Some(Transaction { sender, parameters, recipients: Vec::new(), grant });
+        self.say(&reply(250, (2, 1, 0), "Ok"));
+    }
+
+    pub(super) fn rcpt(&mut self, path: Path, now: Timestamp) {
+        let Some(transaction) = &self.transaction else {
+            return self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
+        };
+        let policy = &self.setup.policy;
+        let (address, postmaster) = match path {
+            Path::Mailbox(address) => (address, false),
+            Path::Postmaster | Path::Null => (policy.postmaster.clone(), true),
+        };
+        let count = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
+        let checked = if count >= self.setup.listener.limits.recipients_per_message {
+            limit_hit("recipients_per_message");
+            Err(reply(452, (4, 5, 3), "Too many recipients; send the rest with another message"))
+        } else {
+            match &transaction.grant {
+                Some(grant) => {
+                    policy.check_quota(grant, count + 1, now).map_err(replies::over_quota)
+                }
+                None if postmaster => Ok(()),
+                None => Err(reply(550, (5, 7, 1), "Relaying denied: this relay does not know you")),
+            }
+        };
+        if let Err(refused) = checked {
+            let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
+            let sender = transaction.sender.to_string();
+            self.reject(name, Some(sender), Some(address.to_string()), &refused);
+            return self.say(&refused);
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.recipients.push(address);
+        }
+        self.say(&reply(250, (2, 1, 5), "Ok"));
+    }
+
+    pub(super) fn start_data(&mut self, input: &mut BytesMut) -> Option<Step> {
+        match &self.transaction {
+            None => {
+                self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
+                None
+            }
+            Some(transaction) if transaction.recipients.is_empty() => {
+                self.say(&reply(554, (5, 5, 1), "No valid recipients"));
+                None
+            }
+            Some(_) if !input.is_empty() => {
+                // RFC 2920 3.1: DATA ends a group. What follows is a message that was not asked for;
+                // its lines are not obeyed.
+                input.clear();
+                self.say(&reply(554, (5, 5, 0), "You sent the message before it was asked for"));
+                Some(self.close())
+            }
+            Some(transaction) => {
+                let octets = Incoming::first_reservation(transaction.parameters.size);
+                self.state = State::Waiting(Waiting::RoomForData);
+                Some(Step::Reserve(octets))
+            }
+        }
+    }
+
+    pub(super) fn data(
+        &mut self,
+        mut incoming: Box<Incoming>,
+        input: &mut BytesMut,
+        now: Timestamp,
+    ) -> Option<Step> {
+        let ended = incoming.receive(input) == Received::End;
+        let transaction = self.transaction.as_ref();
+        let grant = transaction.and_then(|transaction| transaction.grant.as_ref());
+        match incoming.advance(ended, grant, &self.setup) {
+            Move::Read => {
+                self.state = State::Data(incoming);
+                Some(Step::Read)
+            }
+            Move::Reserve(octets) => {
+                self.state = State::Waiting(Waiting::RoomForMore(incoming));
+                Some(Step::Reserve(octets))
+            }
+            Move::Store(number, chunk) => {
+                let id = incoming.id();
+                self.state = State::Waiting(Waiting::Stored(incoming));
+                Some(Step::Store { id, number, chunk })
+            }
+            Move::Refuse(refused) => {
+                let transaction = self.transaction.take();
+                if let Some(transaction) = transaction {
+                    let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
+                    self.reject(name, Some(transaction.sender.to_string()), None, &refused);
+                }
+                self.state = State::Command;
+                self.say(&refused);
+                incoming.discard()
+            }
+            Move::Finish => {
+                let submission = self.submission(&mut incoming, now);
+                self.state = State::Waiting(Waiting::Accepted);
+                Some(Step::Accept(Box::new(submission)))
+            }
+        }
+    }
+
+    pub(super) fn submission(&mut self, incoming: &mut Incoming, now: Timestamp) -> Submission {
+        let transaction = self.transaction.as_ref();
+        let listener = &self.setup.listener;
+        let recipients = transaction.map(|t| t.recipients.clone()).unwrap_or_default();
+        let (helo, extended) = self.helo.clone().unwrap_or_default();
+        let (headers, headless) = incoming.take_headers();
+        let trace = policy::Trace {
+            hostname: &self.setup.policy.hostname,
+            helo: &helo,
+            client: (!listener.hide_client).then_some(self.client),
+            extended,
+            tls: self.tls.as_deref(),
+            authenticated: self.login.is_some(),
+            listener: &listener.name,
+            id: incoming.id(),
+            recipient: if let [one] = &recipients[..] { Some(one) } else { None },
+            time: now,
+        };
+        let prefix = policy::received(&trace, &headers, headless);
+        let own_id = || incoming.id().message_id(&self.setup.policy.hostname);
+        let grant = transaction.and_then(|t| t.grant.as_ref());
+        let eight_bit = incoming.eight_bit();
+        Submission {
+            id: incoming.id(),
+            sender: transaction.map_or(ReversePath::NULL, |t| t.sender.clone()),
+            recipients,
+            prefix,
+            leading_dots: incoming.leading_dots(),
+            body_type: if eight_bit { BodyType::EightBit } else { BodyType::SevenBit },
+            listener: listener.name.to_string(),
+            account: grant.map_or(&listener.name, |grant| &grant.name).to_string(),
+            pool: headers
+                .pool
+                .or_else(|| grant.and_then(|g| g.pool.as_ref().map(ToString::to_string))),
+            tags: headers.tags,
+            priority: headers.priority,
+            message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
+            body: incoming.take_body(),
+        }
+    }
+
+    pub(super) fn reject(
+        &mut self,
+        account: Option<String>,
+        sender: Option<String>,
+        recipient: Option<String>,
+        reply: &Reply,
+    ) {
+        if let Some(account) = account
+            && self.rejections.len() < REJECTIONS_MAX
+        {
+            self.rejections.push(Rejection { account, sender, recipient, reply: reply.clone() });
+        }
+    }
+}
