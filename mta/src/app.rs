@@ -120,7 +120,7 @@ impl Relay {
         let data_dir = &config.server.data_dir;
         let place = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
         let folder = data_dir.join("events");
-        let sink = JsonlSink::new(Arc::clone(&self.queue), folder.clone())
+        let sink = JsonlSink::new(Arc::clone(&self.queue), folder.clone(), config.events.keep)
             .map_err(|error| place(&folder, error))?;
         let sink = Arc::new(sink);
         self.tasks.spawn(Arc::clone(&sink).run());

@@ -24,6 +24,7 @@ const PAGE_MAX: usize = 5_000;
 const REFUSED_NAMED_MAX: usize = 100;
 
 /// The relay, for those who watch and steer it.
+#[derive(Clone)]
 pub struct RelayControl {
     /// Queue.
     pub queue: Arc<Queue>,
@@ -42,6 +43,29 @@ impl RelayControl {
         self.queue.barrier().await.map_err(|error| ControlError::Spool(error.to_string()))?;
         let looked = tokio::task::spawn_blocking(move || page(&queue, &query)).await;
         looked.map_err(|error| ControlError::Spool(error.to_string()))?
+    }
+
+    async fn act_on_all(&self, order: Order) -> Result<Acted, ControlError> {
+        let mut acted = Acted::default();
+        let mut query = QueueQuery { limit: Some(PAGE_MAX), ..order.query };
+        loop {
+            let (rows, next) = self.page(query.clone()).await?;
+            for row in rows {
+                let id = row.delivery.id;
+                match self.act_on(order.action, id, &order.why).await {
+                    Ok(()) => acted.done += 1,
+                    Err(error) => {
+                        acted.refused_count += 1;
+                        if acted.refused.len() < REFUSED_NAMED_MAX {
+                            let message = id.message.to_string();
+                            acted.refused.push(Refused { message, why: error.to_string() });
+                        }
+                    }
+                }
+            }
+            let Some(next) = next else { return Ok(acted) };
+            query.from = Some(cursor(next));
+        }
     }
 
     async fn act_on(&self, action: Action, id: DeliveryId, why: &str) -> Result<(), LeverError> {
@@ -65,28 +89,11 @@ impl Control for RelayControl {
     }
 
     fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>> {
-        Box::pin(async move {
-            let mut acted = Acted::default();
-            let mut query = QueueQuery { limit: Some(PAGE_MAX), ..order.query };
-            loop {
-                let (rows, next) = self.page(query.clone()).await?;
-                for row in rows {
-                    let id = row.delivery.id;
-                    match self.act_on(order.action, id, &order.why).await {
-                        Ok(()) => acted.done += 1,
-                        Err(error) => {
-                            acted.refused_count += 1;
-                            if acted.refused.len() < REFUSED_NAMED_MAX {
-                                let message = id.message.to_string();
-                                acted.refused.push(Refused { message, why: error.to_string() });
-                            }
-                        }
-                    }
-                }
-                let Some(next) = next else { return Ok(acted) };
-                query.from = Some(cursor(next));
-            }
-        })
+        // On a task of its own: who asks may go away in the middle, and what was taken out of
+        // the queue's hands must be put back into them.
+        let me = self.clone();
+        let done = tokio::spawn(async move { me.act_on_all(order).await });
+        Box::pin(async move { done.await.map_err(|error| ControlError::Spool(error.to_string()))? })
     }
 
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {

@@ -39,6 +39,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[events]`
+    pub events: Events,
     /// `[log]`
     pub log: Log,
 }
@@ -349,6 +351,13 @@ pub struct Admin {
 pub struct Metrics {
     /// Who may read `/metrics` without a token.
     pub allow: Vec<IpNet>,
+}
+
+/// `[events]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// How long they can be asked for, and their files stay.
+    pub keep: Duration,
 }
 
 /// `[log]`

@@ -17,14 +17,7 @@ const DEFAULT_NAME: &str = "default";
 /// Everything in its place, or problems in the reader.
 pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config> {
     let server = sections.server?;
-    if sections.listeners.is_empty() && reader.problems.is_empty() {
-        let mend = "add a [[listener]] with `name`, `bind` and `relay_from` or `auth = true`";
-        reader.problem(
-            0..0,
-            "listener",
-            Mistake::new("there is no listener: no mail can come in", mend),
-        );
-    }
+    check_there_is_a_listener(&sections.listeners, reader);
     let has_tls = sections.tls.is_some();
     let has_passwords = sections.accounts.iter().any(|a| a.value.account.password_hash.is_some());
     for listener in &sections.listeners {
@@ -84,8 +77,20 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
         dns: sections.dns,
         admin: sections.admin,
         metrics: sections.metrics,
+        events: sections.events,
         log: sections.log,
     })
+}
+
+fn check_there_is_a_listener(listeners: &[Located<ListenerSection>], reader: &mut Reader) {
+    if listeners.is_empty() && reader.problems.is_empty() {
+        let mend = "add a [[listener]] with `name`, `bind` and `relay_from` or `auth = true`";
+        reader.problem(
+            0..0,
+            "listener",
+            Mistake::new("there is no listener: no mail can come in", mend),
+        );
+    }
 }
 
 fn check_listener(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::config::{
-    Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Limits,
-    Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, Server, SessionLimits,
+    Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Events,
+    Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, Server, SessionLimits,
     SiteLimits, Smarthost, SmarthostTls, Source, TlsFiles,
 };
 use crate::fields::{Fields, Located, Value};
@@ -35,6 +35,7 @@ pub(crate) struct Sections {
     pub dns: Dns,
     pub admin: Admin,
     pub metrics: Metrics,
+    pub events: Events,
     pub log: Log,
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
         dns: file.table("dns", "Where names are looked up.", dns),
         admin: file.table("admin", "Health and metrics over HTTP.", admin),
         metrics: file.table("metrics", "Who may read the metrics.", metrics),
+        events: file.table("events", "What is told of each message: `tambo trace` and the files in `data_dir/events`.", events),
         log: file.table("log", "What is written to standard error.", log),
     };
     file.tables_later("dkim", "DKIM signing keys.");
@@ -670,6 +672,17 @@ fn metrics(f: &mut Fields<'_>) -> Metrics {
         list(network),
     );
     Metrics { allow }
+}
+
+fn events(f: &mut Fields<'_>) -> Events {
+    Events {
+        keep: f.or(
+            "keep",
+            "\"90d\"",
+            "How long events can be asked for, and their files stay. Whole days.",
+            duration,
+        ),
+    }
 }
 
 fn log(f: &mut Fields<'_>) -> Log {

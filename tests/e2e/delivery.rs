@@ -183,6 +183,26 @@ async fn a_reply_that_never_came_leads_to_another_attempt_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_between_batches_costs_nobody_the_message() {
+    let port = mx_port(74..75);
+    let hosts = hosts(port, 74, vec![Behaviour { vanish_after_dot: 1, ..Behaviour::default() }]);
+    let world =
+        World::start("m.example MX 10 mx.m.example\nmx.m.example A 127.0.1.74", port, "").await;
+    let to: Vec<String> = (0..250).map(|n| format!("u{n}@m.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    let mut client = world.client().await;
+    let id = id_in(&client.deliver(SENDER, &to, &message("many")).await.unwrap());
+    let events = eventually("all is delivered", async || {
+        let events = world.relay.ask(&["trace", &id]).await;
+        (types(&events).iter().filter(|kind| *kind == "delivered").count() == 250).then_some(events)
+    })
+    .await;
+    assert_eq!(types(&events).iter().filter(|kind| *kind == "deferred").count(), 250);
+    assert_eq!(hosts[0].count(), 4, "the first batch came twice, the others once");
+    assert!(world.relay.ask(&["queue", "list"]).await.as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn limits_of_a_destination_hold_and_connections_are_used_again() {
     let port = mx_port(68..69);
     let slow =

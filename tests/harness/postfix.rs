@@ -105,6 +105,19 @@ impl Postfix {
         files.unwrap_or_default().iter().map(|file| std::fs::read(file.path()).unwrap()).collect()
     }
 
+    /// Nothing waits.
+    pub fn queue_is_empty(&self) -> bool {
+        ["maildrop", "incoming", "active", "deferred"]
+            .iter()
+            .all(|name| is_empty(&self.folder.path().join("queue").join(name)))
+    }
+
+    /// The process that all others descend from.
+    pub fn master_pid(&self) -> i32 {
+        let pid = std::fs::read_to_string(self.folder.path().join("queue/pid/master.pid")).unwrap();
+        pid.trim().parse().unwrap()
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default()
@@ -124,6 +137,12 @@ impl Drop for Postfix {
     fn drop(&mut self) {
         let _ = self.command("postfix", &["stop"]).output();
     }
+}
+
+/// No file in the folder or, where it is hashed, in those below.
+fn is_empty(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return true };
+    entries.flatten().all(|entry| entry.path().is_dir() && is_empty(&entry.path()))
 }
 
 fn own(path: &Path, user: &str) {

@@ -9,9 +9,27 @@ use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
 use crate::outcome::Context;
 use crate::queue::Ready;
-use crate::smtp_out::{Connection, Route, unreadable};
+use crate::smtp_out::{Connection, Route, not_begun, unreadable};
 
 use super::{Dispatch, lane_key};
+
+/// The place of a connection in the books: given back when it ends, however it ends.
+struct Books {
+    dispatch: Arc<Dispatch>,
+    id: ConnectionId,
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        let wanting = {
+            let mut state = self.dispatch.state();
+            state.wakers.remove(&self.id);
+            state.egress.closed(self.id)
+        };
+        self.dispatch.ended.notify_waiters();
+        self.dispatch.balance_all(&wanting);
+    }
+}
 
 /// What a connection has at hand.
 struct Link {
@@ -31,6 +49,7 @@ impl Dispatch {
         source: Arc<Source>,
         waker: Arc<Notify>,
     ) {
+        let guard = Books { dispatch: Arc::clone(&self), id };
         let avoided: Vec<String> = {
             let (state, now) = (self.state(), self.queue.now());
             let names = route.hosts.iter().map(|host| host.name.clone());
@@ -39,22 +58,23 @@ impl Dispatch {
         let opened = self.connector.open(&route, &source, self.random_seed(), &avoided).await;
         let connection = match opened {
             Ok(connection) => connection,
-            Err(failure) => return self.not_opened(id, &route, &source.name, &failure).await,
+            Err(failure) => return self.not_opened(id, &route, &source, &failure).await,
         };
         self.state().egress.opened(id);
         let mut link = Link { id, route, source, connection, carried: 0 };
         let usable = self.work(&mut link, &waker).await;
-        // The server still counts the connection until it is closed, so it leaves our books after that.
+        // The server counts the connection until it is closed, so it leaves our books after that;
+        // what waits need not wait for goodbyes.
+        {
+            let mut state = self.state();
+            state.egress.closing(id);
+            let site = Arc::clone(&link.route.site);
+            self.balance(&mut state, &site);
+        }
         if usable {
             link.connection.quit().await;
         }
-        let wanting = {
-            let mut state = self.state();
-            state.wakers.remove(&id);
-            state.egress.closed(id)
-        };
-        self.ended.notify_waiters();
-        self.balance_all(&wanting);
+        drop(guard);
     }
 
     /// Pulls and delivers until there is nothing more to do or the connection breaks (`false`).
@@ -126,19 +146,22 @@ impl Dispatch {
             usable = transacted.usable;
         }
         link.carried += 1;
-        if let Some(failure) = broken(&outcomes).cloned() {
-            // What was not begun shares the fate of what broke.
-            outcomes.resize(recipients.len(), Outcome::Failed(failure.clone()));
-            if let Some(again) = Self::elsewhere(link, &mut ready, &outcomes) {
-                let pool = self.pool_of(&self.state(), &ready);
-                let mut state = self.state();
-                if again == Again::OtherHost {
-                    state.egress.avoid(&link.route.site, &link.connection.host, self.queue.now());
-                }
-                let key = lane_key(&ready.delivery);
-                state.egress.push_back(&link.route.site, &pool, key, ready);
-                return usable;
+        if outcomes.len() < recipients.len() {
+            // What was not begun shares the fate of what broke, or is told that it was not begun.
+            let failure = broken(&outcomes).cloned().unwrap_or_else(not_begun);
+            outcomes.resize(recipients.len(), Outcome::Failed(failure));
+        }
+        if broken(&outcomes).is_some()
+            && let Some(again) = Self::elsewhere(link, &mut ready, &outcomes)
+        {
+            let pool = self.pool_of(&self.state(), &ready);
+            let mut state = self.state();
+            if again == Again::OtherHost {
+                state.egress.avoid(&link.route.site, &link.connection.host, self.queue.now());
             }
+            let key = lane_key(&ready.delivery);
+            state.egress.push_back(&link.route.site, &pool, key, ready);
+            return usable;
         }
         self.conclude(ready, outcomes, context, Some(&body.pieces)).await;
         usable

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::message::Id;
-use crate::spool::off_thread;
 
 use super::Dispatch;
 
@@ -41,38 +40,33 @@ impl Dispatch {
     }
 
     async fn give_up_old(&self, cursor: &mut Id) {
-        loop {
-            if !self.queue.may_deliver() {
-                return;
-            }
-            let (queue, mut from) = (Arc::clone(&self.queue), *cursor);
-            let spool = self.queue.spool();
-            let found = off_thread(&*spool, move || {
-                let aged = queue.take_aged(&mut from);
-                (aged, from)
-            });
-            let Ok((aged, next)) = found.await else { return };
-            *cursor = next;
-            match aged {
-                Ok(aged) => {
-                    for ready in aged.deliveries {
-                        self.expire(ready).await;
-                    }
-                    if !aged.more {
-                        return;
-                    }
-                }
+        let mut from = *cursor;
+        let mut in_flight = None;
+        while self.queue.may_deliver() {
+            let aged = match self.queue.take_aged(from).await {
+                Ok(aged) => aged,
                 Err(error) => {
                     tracing::error!(%error, "messages that are too old cannot be looked for");
                     return;
                 }
+            };
+            for ready in aged.deliveries {
+                self.expire(ready).await;
+            }
+            in_flight = in_flight.or(aged.in_flight);
+            match aged.next {
+                Some(next) => from = next,
+                None => break,
             }
         }
+        // What is in flight is looked at again; everything before it has ended.
+        *cursor = in_flight.unwrap_or(from);
     }
 
     fn forget_quiet(&self) {
         let now = self.queue.now();
         let mut state = self.state();
+        state.egress.look_for_sources(|source| self.connector.net.has_address(source.address));
         state.egress.sweep(now);
         state.routes.retain(|_, route| route.until > now);
         let state = &mut *state;

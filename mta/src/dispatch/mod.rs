@@ -18,8 +18,8 @@ use rand::{RngExt, SeedableRng};
 use relay_config::config::Delivery as DeliveryConfig;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::egress::{Action, ConnectionId, Egress, LaneKey, Opened, SiteKind, Sources};
-use crate::message::{Delivery, Domain, Failure, Timestamp};
+use crate::egress::{Action, ConnectionId, Egress, LaneKey, SiteKind, Sources};
+use crate::message::{Delivery, Domain, Failure, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
@@ -274,26 +274,33 @@ impl Dispatch {
     }
 
     /// A connection could not be opened.
-    async fn not_opened(&self, id: ConnectionId, route: &Route, source: &str, failure: &Failure) {
-        let (failed, wanting) = {
+    async fn not_opened(
+        &self,
+        id: ConnectionId,
+        route: &Route,
+        source: &relay_config::config::Source,
+        failure: &Failure,
+    ) {
+        // Its address is gone: that is the source's fault, not the site's, and the others go on.
+        let lost = failure.scope == Scope::Path && !self.connector.net.has_address(source.address);
+        let failed = {
             let mut state = self.state();
-            state.wakers.remove(&id);
-            let failed = match state.egress.failed_to_open(id, failure, self.queue.now()) {
-                Opened::OthersGoOn => Vec::new(),
-                Opened::SiteDown(failed) => failed,
-            };
-            (failed, state.egress.closed(id))
+            if lost {
+                tracing::error!(source = %source.name, cause = %failure.cause, "a source cannot be used");
+                state.egress.source_lost(&source.name);
+                Vec::new()
+            } else {
+                state.egress.failed_to_open(id, failure, self.queue.now())
+            }
         };
-        self.ended.notify_waiters();
         for ready in failed {
             let context = Context {
                 site: Some(route.site.to_string()),
-                source: Some(source.to_owned()),
+                source: Some(source.name.to_string()),
                 ..Context::default()
             };
             self.fail(ready, failure, context).await;
         }
-        self.balance_all(&wanting);
     }
 }
 

@@ -5,11 +5,12 @@
 //! connections to wake or to open; a connection that has finished a message pulls the next.
 
 mod limits;
+mod site;
 mod sites;
 mod sources;
 mod turns;
 
 pub use limits::Limits;
-pub use sites::{Action, ConnectionId, Egress, Opened, Pull, SiteKind};
+pub use sites::{Action, ConnectionId, Egress, Pull, SiteKind};
 pub use sources::Sources;
 pub use turns::LaneKey;

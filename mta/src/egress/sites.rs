@@ -9,17 +9,18 @@ use relay_config::config::Source;
 use crate::message::{Failure, Timestamp};
 use crate::metrics::limit_hit;
 
-use super::limits::{Limits, Spacing};
+use super::limits::Limits;
+use super::site::Site;
 use super::sources::Sources;
-use super::turns::{LaneKey, Turns};
+use super::turns::LaneKey;
 
 /// After a site could not be reached at all, what comes due for it is deferred without asking
 /// again for this long.
 const DOWN: Duration = Duration::from_secs(10);
 /// After a connection failed while others were open, no more are opened for this long.
 const ENOUGH: Duration = Duration::from_secs(30);
-/// Connections that may be coming up at a time before a burst is known to need more.
-const READY_PER_OPENING: usize = 4;
+/// A connection is worth opening when its path may send within this time.
+const SOON: Duration = Duration::from_secs(1);
 /// A host that failed is tried after the others for this long.
 const AVOID: Duration = Duration::from_mins(1);
 
@@ -65,15 +66,6 @@ pub enum Pull<T> {
     Close,
 }
 
-/// What became of an attempt to connect.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Opened<T> {
-    /// Other connections are up: they go on.
-    OthersGoOn,
-    /// Nothing reaches the site: all that waited for it has failed.
-    SiteDown(Vec<T>),
-}
-
 /// Everything that may go out now.
 #[derive(Debug)]
 pub struct Egress<T> {
@@ -85,31 +77,6 @@ pub struct Egress<T> {
     mx_limits: Limits,
     /// Sites that wanted a connection when the relay had no more to give.
     starved: Vec<Arc<str>>,
-}
-
-#[derive(Debug)]
-struct Site<T> {
-    limits: Limits,
-    pools: BTreeMap<Arc<str>, PoolTurns<T>>,
-    paths: HashMap<Arc<str>, Path>,
-    open: u32,
-    no_more_until: Timestamp,
-    down: Option<(Timestamp, Failure)>,
-    avoid: BTreeMap<String, Timestamp>,
-}
-
-#[derive(Debug)]
-struct PoolTurns<T> {
-    turns: Turns<T>,
-    idle: Vec<ConnectionId>,
-    opening: usize,
-    busy: usize,
-}
-
-#[derive(Debug, Default)]
-struct Path {
-    open: u32,
-    spacing: Spacing,
 }
 
 #[derive(Debug)]
@@ -126,6 +93,8 @@ enum ConnectionState {
     Opening,
     Busy,
     Idle,
+    /// Says goodbye: the server still counts it, nothing can be expected of it.
+    Closing,
 }
 
 impl<T> Egress<T> {
@@ -191,11 +160,26 @@ impl<T> Egress<T> {
             .find_map(|pool| pool.turns.take(key, wanted))
     }
 
-    /// Which connections to wake or open, now that something changed at the site.
+    /// Which connections to wake or open, now that something changed at the site. Pools take
+    /// turns: the one with the fewest connections first, so that one pool's backlog does not keep
+    /// another's mail from the site.
     pub fn balance(&mut self, name: &Arc<str>, now: Timestamp) -> Vec<Action> {
+        let mut actions = self.wake_idle(name);
+        // Pools whose sources have nothing to give.
+        let mut spent: Vec<Arc<str>> = Vec::new();
+        while let Some(pool) = self.next_to_open(name, &spent, now) {
+            match self.open(name, &pool, now) {
+                Some(action) => actions.push(action),
+                None => spent.push(pool),
+            }
+        }
+        actions
+    }
+
+    fn wake_idle(&mut self, name: &Arc<str>) -> Vec<Action> {
         let Some(site) = self.sites.get_mut(name) else { return Vec::new() };
         let mut actions = Vec::new();
-        for (pool_name, pool) in &mut site.pools {
+        for pool in site.pools.values_mut() {
             let mut waiting = pool.turns.len();
             while waiting > 0
                 && let Some(idle) = pool.idle.pop()
@@ -207,49 +191,71 @@ impl<T> Egress<T> {
                     actions.push(Action::Wake(idle));
                 }
             }
-            while waiting > READY_PER_OPENING * pool.opening + pool.busy.min(waiting)
-                || (waiting > 0 && pool.opening + pool.busy == 0)
-            {
-                if site.open >= site.limits.connections_total {
-                    limit_hit("connections_total");
-                    break;
-                }
-                if site.no_more_until > now && site.open > 0 {
-                    break;
-                }
-                if self.connections.len() >= self.connections_max {
-                    limit_hit("delivery.connections");
-                    if !self.starved.contains(name) {
-                        self.starved.push(Arc::clone(name));
-                    }
-                    break;
-                }
-                let (paths, limit) = (&site.paths, site.limits.connections);
-                let may =
-                    |source: &Arc<str>| paths.get(source).is_none_or(|path| path.open < limit);
-                let Some(source) = self.sources.next(pool_name, may) else {
-                    limit_hit("connections");
-                    break;
-                };
-                let id = ConnectionId(self.next_connection);
-                self.next_connection += 1;
-                site.paths.entry(Arc::clone(&source.name)).or_default().open += 1;
-                site.open += 1;
-                pool.opening += 1;
-                self.connections.insert(
-                    id,
-                    Connection {
-                        site: Arc::clone(name),
-                        pool: Arc::clone(pool_name),
-                        source: Arc::clone(&source.name),
-                        state: ConnectionState::Opening,
-                        transactions: 0,
-                    },
-                );
-                actions.push(Action::Open { connection: id, site: Arc::clone(name), source });
-            }
         }
         actions
+    }
+
+    /// The pool that may open a connection to the site now.
+    fn next_to_open(
+        &mut self,
+        name: &Arc<str>,
+        spent: &[Arc<str>],
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
+        let site = self.sites.get(name)?;
+        let wanting =
+            site.pools.iter().filter(|(pool, turns)| turns.wants_more() && !spent.contains(pool));
+        let (pool, _) = wanting.min_by_key(|(_, turns)| {
+            (turns.opening + turns.busy, std::cmp::Reverse(turns.turns.highest()))
+        })?;
+        if site.open >= site.limits.connections_total {
+            limit_hit("connections_total");
+            return None;
+        }
+        if site.no_more_until > now && site.open > 0 {
+            return None;
+        }
+        if self.connections.len() >= self.connections_max {
+            limit_hit("delivery.connections");
+            if !self.starved.contains(name) {
+                self.starved.push(Arc::clone(name));
+            }
+            return None;
+        }
+        Some(Arc::clone(pool))
+    }
+
+    fn open(&mut self, name: &Arc<str>, pool_name: &Arc<str>, now: Timestamp) -> Option<Action> {
+        let site = self.sites.get_mut(name)?;
+        let (paths, limits) = (&site.paths, &site.limits);
+        // A path that may send nothing soon needs no connection either.
+        let soon = now.after(SOON);
+        let may = |source: &Arc<str>| {
+            paths.get(source).is_none_or(|path| {
+                path.open < limits.connections
+                    && (limits.rate.is_none() || path.spacing.next() <= soon)
+            })
+        };
+        let Some(source) = self.sources.next(pool_name, may) else {
+            limit_hit("connections");
+            return None;
+        };
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        site.paths.entry(Arc::clone(&source.name)).or_default().open += 1;
+        site.open += 1;
+        site.pool(pool_name).opening += 1;
+        self.connections.insert(
+            id,
+            Connection {
+                site: Arc::clone(name),
+                pool: Arc::clone(pool_name),
+                source: Arc::clone(&source.name),
+                state: ConnectionState::Opening,
+                transactions: 0,
+            },
+        );
+        Some(Action::Open { connection: id, site: Arc::clone(name), source })
     }
 
     /// A connection is up; it pulls next.
@@ -264,22 +270,24 @@ impl<T> Egress<T> {
         }
     }
 
-    /// A connection could not be opened to any host.
+    /// A connection could not be opened to any host. While other connections of its pool are up
+    /// or coming up, they go on with what waits; otherwise it has failed, and is returned.
     pub fn failed_to_open(
         &mut self,
         id: ConnectionId,
         failure: &Failure,
         now: Timestamp,
-    ) -> Opened<T> {
-        let Some(connection) = self.remove(id) else { return Opened::OthersGoOn };
-        let Some(site) = self.sites.get_mut(&connection.site) else { return Opened::OthersGoOn };
-        if site.pools.values().any(|pool| pool.busy + pool.idle.len() > 0) {
+    ) -> Vec<T> {
+        let Some(connection) = self.remove(id) else { return Vec::new() };
+        let Some(site) = self.sites.get_mut(&connection.site) else { return Vec::new() };
+        if site.pool(&connection.pool).connections() > 0 {
             site.no_more_until = now.after(ENOUGH);
-            return Opened::OthersGoOn;
+            return Vec::new();
         }
-        site.down = Some((now.after(DOWN), failure.clone()));
-        let failed = site.pools.values_mut().flat_map(|pool| pool.turns.drain()).collect();
-        Opened::SiteDown(failed)
+        if site.pools.values().all(|pool| pool.connections() == 0) {
+            site.down = Some((now.after(DOWN), failure.clone()));
+        }
+        site.pool(&connection.pool).turns.drain()
     }
 
     /// The next thing for a connection to do. `recipients` counts those of a delivery.
@@ -317,6 +325,31 @@ impl<T> Egress<T> {
         }
         connection.transactions += 1;
         Pull::Deliver(item)
+    }
+
+    /// A connection will carry nothing more; it counts until [`Egress::closed`]. What waits may need
+    /// another one now.
+    pub fn closing(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut connection.state, ConnectionState::Closing);
+        let Some(site) = self.sites.get_mut(&connection.site) else { return };
+        let pool = site.pool(&connection.pool);
+        match before {
+            ConnectionState::Opening => pool.opening = pool.opening.saturating_sub(1),
+            ConnectionState::Busy => pool.busy = pool.busy.saturating_sub(1),
+            ConnectionState::Idle => pool.idle.retain(|idle| *idle != id),
+            ConnectionState::Closing => {}
+        }
+    }
+
+    /// The machine has lost the address of a source: it takes no turns until it is found again.
+    pub fn source_lost(&mut self, source: &str) {
+        self.sources.lost(source);
+    }
+
+    /// Looks again for addresses that were missing.
+    pub fn look_for_sources(&mut self, present: impl Fn(&Source) -> bool) {
+        self.sources.look_again(present);
     }
 
     /// A connection has ended. Returns the sites that may want another one.
@@ -399,6 +432,7 @@ impl<T> Egress<T> {
                 ConnectionState::Opening => pool.opening = pool.opening.saturating_sub(1),
                 ConnectionState::Busy => pool.busy = pool.busy.saturating_sub(1),
                 ConnectionState::Idle => pool.idle.retain(|idle| *idle != id),
+                ConnectionState::Closing => {}
             }
         }
         Some(connection)
@@ -432,18 +466,6 @@ impl<T> Egress<T> {
     }
 }
 
-impl<T> Site<T> {
-    fn pool(&mut self, name: &Arc<str>) -> &mut PoolTurns<T> {
-        self.pools.entry(Arc::clone(name)).or_default()
-    }
-}
-
-impl<T> Default for PoolTurns<T> {
-    fn default() -> Self {
-        Self { turns: Turns::default(), idle: Vec::new(), opening: 0, busy: 0 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,6 +482,21 @@ mod tests {
     }
 
     fn world(sources: usize, limits: Limits, connections_max: usize) -> World {
+        let pool = Pool {
+            name: "p".into(),
+            sources: (0..sources).map(|n| format!("ip-{n}").into()).collect(),
+            standby: vec![],
+            rotation: Rotation::RoundRobin,
+        };
+        world_of(sources, &[Arc::new(pool)], limits, connections_max)
+    }
+
+    fn world_of(
+        sources: usize,
+        pools: &[Arc<Pool>],
+        limits: Limits,
+        connections_max: usize,
+    ) -> World {
         let sources: Vec<_> = (0..sources)
             .map(|n| {
                 Arc::new(Source {
@@ -470,17 +507,11 @@ mod tests {
                 })
             })
             .collect();
-        let pool = Pool {
-            name: "p".into(),
-            sources: sources.iter().map(|s| Arc::clone(&s.name)).collect(),
-            standby: vec![],
-            rotation: Rotation::RoundRobin,
-        };
-        let sources = Sources::new(&sources, &[Arc::new(pool)], |_| true);
+        let sources = Sources::new(&sources, pools, |_| true);
         World {
             egress: Egress::new(sources, limits, connections_max),
             site: "mx.x.pe".into(),
-            pool: "p".into(),
+            pool: Arc::clone(&pools[0].name),
         }
     }
 
@@ -586,8 +617,8 @@ mod tests {
         world.push(0..3);
         let actions = world.egress.balance(&world.site.clone(), NOW);
         let Action::Open { connection, .. } = actions[0] else { unreachable!() };
-        let opened = world.egress.failed_to_open(connection, &failure(), NOW);
-        assert_eq!(opened, Opened::SiteDown(vec![0, 1, 2]));
+        let failed = world.egress.failed_to_open(connection, &failure(), NOW);
+        assert_eq!(failed, [0, 1, 2]);
         let site = (&world.site.clone(), SiteKind::Mx);
         let refused = world.egress.push(site, &world.pool, key(), 4, NOW);
         assert_eq!(refused, Err((4, failure())));
@@ -604,9 +635,51 @@ mod tests {
         world.push(1..9);
         let actions = world.egress.balance(&world.site.clone(), NOW);
         let Action::Open { connection, .. } = actions[0] else { unreachable!() };
-        let opened = world.egress.failed_to_open(connection, &failure(), NOW);
-        assert_eq!(opened, Opened::OthersGoOn);
+        let failed = world.egress.failed_to_open(connection, &failure(), NOW);
+        assert!(failed.is_empty());
         assert_eq!(world.pull(good[0].0), Pull::Deliver(1));
+    }
+
+    #[test]
+    fn the_backlog_of_a_pool_does_not_keep_another_from_the_site() {
+        let pools = ["bulk", "urgent"].map(|name| {
+            let sources = vec!["ip-0".into(), "ip-1".into(), "ip-2".into()];
+            let (name, standby, rotation) = (name.into(), vec![], Rotation::RoundRobin);
+            Arc::new(Pool { name, sources, standby, rotation })
+        });
+        let mut world = world_of(3, &pools, limits(2, 4), 100);
+        world.push(0..1000);
+        let open = world.open();
+        assert_eq!(open.len(), 4);
+        let urgent: Arc<str> = "urgent".into();
+        let site = world.site.clone();
+        assert!(world.egress.push((&site, SiteKind::Mx), &urgent, key(), 5000, NOW).is_ok());
+        assert!(world.open().is_empty(), "the site is full");
+        world.egress.closed(open[0].0);
+        let next = world.open();
+        assert_eq!(world.pull(next[0].0), Pull::Deliver(5000));
+    }
+
+    #[test]
+    fn one_source_that_fails_does_not_speak_for_those_still_coming_up() {
+        let mut world = world(3, limits(2, 5), 100);
+        world.push(0..100);
+        let ids: Vec<ConnectionId> = world
+            .egress
+            .balance(&world.site.clone(), NOW)
+            .iter()
+            .filter_map(|action| match action {
+                Action::Open { connection, .. } => Some(*connection),
+                Action::Wake(_) => None,
+            })
+            .collect();
+        assert_eq!(ids.len(), 5);
+        assert!(world.egress.failed_to_open(ids[0], &failure(), NOW).is_empty());
+        world.egress.opened(ids[1]);
+        assert_eq!(world.pull(ids[1]), Pull::Deliver(0));
+        for id in &ids[2..] {
+            assert!(world.egress.failed_to_open(*id, &failure(), NOW).is_empty());
+        }
     }
 
     #[test]

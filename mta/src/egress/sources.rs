@@ -69,6 +69,20 @@ impl Sources {
         None
     }
 
+    /// This machine has lost its address.
+    pub fn lost(&mut self, source: &str) {
+        if let Some(state) = self.sources.get_mut(source) {
+            state.present = false;
+        }
+    }
+
+    /// Looks again for those whose address was missing.
+    pub fn look_again(&mut self, present: impl Fn(&Source) -> bool) {
+        for state in self.sources.values_mut().filter(|state| !state.present) {
+            state.present = present(&state.config);
+        }
+    }
+
     /// Each source with the pools it is active in and whether this machine has its address.
     pub fn list(&self) -> Vec<(Arc<Source>, Vec<Arc<str>>, bool)> {
         self.sources

@@ -36,6 +36,11 @@ impl<T> Turns<T> {
         self.count == 0
     }
 
+    /// The highest priority that waits.
+    pub fn highest(&self) -> Option<Priority> {
+        self.order.keys().next().map(|Reverse(priority)| *priority)
+    }
+
     /// Behind the others of its lane.
     pub fn push(&mut self, key: LaneKey, item: T) {
         self.lane(key).push_back(item);

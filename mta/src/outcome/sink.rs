@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::message::{Id, Timestamp};
 use crate::queue::Queue;
@@ -23,6 +24,8 @@ const CURSOR: &[u8] = b"sink/jsonl";
 const LAG: Duration = Duration::from_secs(1);
 /// How often is looked for new events.
 const EVERY: Duration = Duration::from_millis(500);
+/// How often old days are looked for.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// Events that one look takes.
 const BATCH: usize = 5_000;
 
@@ -30,18 +33,30 @@ const BATCH: usize = 5_000;
 pub struct JsonlSink {
     queue: Arc<Queue>,
     folder: PathBuf,
+    keep: Duration,
+    /// One at a time moves the cursor.
+    following: tokio::sync::Mutex<()>,
 }
 
 impl JsonlSink {
-    /// In this folder, which is made when it is not there.
-    pub fn new(queue: Arc<Queue>, folder: PathBuf) -> io::Result<Self> {
+    /// In this folder, which is made when it is not there; events older than `keep` are forgotten.
+    pub fn new(queue: Arc<Queue>, folder: PathBuf, keep: Duration) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { queue, folder })
+        Ok(Self { queue, folder, keep, following: tokio::sync::Mutex::new(()) })
     }
 
     /// Writes until it is dropped.
     pub async fn run(self: Arc<Self>) {
+        let mut forgotten: Option<Instant> = None;
         loop {
+            if forgotten.is_none_or(|last| last.elapsed() >= FORGET_EVERY) {
+                forgotten = Some(Instant::now());
+                let me = Arc::clone(&self);
+                let done = tokio::task::spawn_blocking(move || me.forget()).await;
+                if let Err(error) = done.map_err(|error| error.to_string()).flatten() {
+                    tracing::warn!(%error, "old events stay for now");
+                }
+            }
             match self.follow(LAG).await {
                 Ok(BATCH) => {}
                 Ok(_) => tokio::time::sleep(EVERY).await,
@@ -55,6 +70,7 @@ impl JsonlSink {
 
     /// Writes what is older than `lag`; returns how many.
     pub async fn follow(self: &Arc<Self>, lag: Duration) -> Result<usize, String> {
+        let _turn = self.following.lock().await;
         let until = Id::first_at(self.queue.now().before(lag));
         self.queue.barrier().await.map_err(|error| error.to_string())?;
         let me = Arc::clone(self);
@@ -66,6 +82,21 @@ impl JsonlSink {
             self.queue.write_state(vec![operation]).map_err(|error| error.to_string())?;
         }
         Ok(count)
+    }
+
+    /// Lets go of whole days that are older than `keep`, in the spool and in files.
+    fn forget(&self) -> Result<(), String> {
+        let before = self.queue.now().before(self.keep);
+        self.queue.forget_events_before(before).map_err(|error| error.to_string())?;
+        let first = day_of(Id::first_at(before));
+        for entry in std::fs::read_dir(&self.folder).map_err(|error| error.to_string())?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let day = name.strip_suffix(".jsonl").filter(|day| is_day(day));
+            if day.is_some_and(|day| day < first.as_str()) {
+                std::fs::remove_file(entry.path()).map_err(|error| format!("{name}: {error}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, until: Id) -> Result<(usize, Option<Id>), String> {
@@ -99,11 +130,22 @@ impl JsonlSink {
             text.extend_from_slice(line);
             text.push(b'\n');
         }
-        file.write_all(&text)
+        file.write_all(&text)?;
+        // The cursor moves on after this: what it has passed must be on disk.
+        file.sync_data()
     }
 }
 
 fn day_of(id: Id) -> String {
     let time: Timestamp = id.time();
     time.to_rfc3339().chars().take(10).collect()
+}
+
+/// `2026-11-24`, and nothing that somebody else put there.
+fn is_day(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }

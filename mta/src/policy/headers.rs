@@ -58,12 +58,16 @@ pub fn examine(
 ) -> Result<Examined, HeaderFlaw> {
     let mut headers = Headers::default();
     let mut removed: Vec<(usize, usize)> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut mailboxes) = (0, 0);
     while at < section.len() {
         let end = field_end(section, at);
         let field = &section[at..end];
         let Some((name, value)) = split_field(field) else {
-            // A line in the middle that is no field stays where it is.
+            // A line in the middle that is no field stays where it is, but for those whose From is
+            // bound: others might read the fields after it differently.
+            if from_allowed.is_some() {
+                return Err(HeaderFlaw::From("a line that is no header field".to_owned()));
+            }
             at = end;
             continue;
         };
@@ -73,6 +77,11 @@ pub fn examine(
                 headers.message_id = headers.message_id.take().or_else(|| message_id(value));
             }
             b"date" => headers.has_date = true,
+            b"from" => {
+                if let Some(allowed) = from_allowed {
+                    mailboxes += check_from(field, allowed)?;
+                }
+            }
             b"received" => headers.hops += 1,
             b"x-tambo-tag" | b"x-tambo-pool" | b"x-tambo-priority" => {
                 removed.push((at, end));
@@ -84,8 +93,8 @@ pub fn examine(
         }
         at = end;
     }
-    if let Some(allowed) = from_allowed {
-        check_from(section, allowed)?;
+    if from_allowed.is_some() && mailboxes == 0 {
+        return Err(HeaderFlaw::From("no From".to_owned()));
     }
     Ok(Examined { headers, kept: without(section, &removed) })
 }
@@ -160,28 +169,22 @@ fn read_own(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), Head
     Ok(())
 }
 
-fn check_from(section: &[u8], allowed: &dyn Fn(&Address) -> bool) -> Result<(), HeaderFlaw> {
-    let Some(parsed) = MessageParser::new().parse_headers(section) else {
-        return Err(HeaderFlaw::From("no From".to_owned()));
-    };
+/// The mailboxes of one From field; each must be allowed.
+fn check_from(field: &[u8], allowed: &dyn Fn(&Address) -> bool) -> Result<usize, HeaderFlaw> {
+    let parsed = MessageParser::new().parse_headers(field);
+    let parsed = parsed.ok_or_else(|| HeaderFlaw::From("unreadable".to_owned()))?;
     let mut found = 0;
-    for header in
-        parsed.headers().iter().filter(|header| header.name.as_str().eq_ignore_ascii_case("from"))
-    {
-        let addresses = header.value.as_address();
-        for address in addresses.iter().flat_map(|list| list.iter()) {
+    for header in parsed.headers() {
+        for address in header.value.as_address().iter().flat_map(|list| list.iter()) {
             let text = address.address().unwrap_or("");
-            match Address::parse(text) {
-                Ok(address) if allowed(&address) => found += 1,
-                _ => {
-                    return Err(HeaderFlaw::From(
-                        text.chars().filter(|c| !c.is_control()).take(100).collect(),
-                    ));
-                }
+            if !Address::parse(text).is_ok_and(|address| allowed(&address)) {
+                let shown = text.chars().filter(|c| !c.is_control()).take(100).collect();
+                return Err(HeaderFlaw::From(shown));
             }
+            found += 1;
         }
     }
-    if found == 0 { Err(HeaderFlaw::From("no From".to_owned())) } else { Ok(()) }
+    Ok(found)
 }
 
 fn without(section: &Bytes, removed: &[(usize, usize)]) -> Bytes {
@@ -256,6 +259,7 @@ mod tests {
         check("From: ana@x.pe, eva@y.pe\r\n", false);
         check("From: \"ana@x.pe\" <eva@y.pe>\r\n", false);
         check("From: ana@x.pe\r\nFROM: eva@y.pe\r\n", false);
+        check("From: ana@x.pe\r\ngarbage\r\n \r\nFrom: eva@y.pe\r\n", false);
         check("Subject: none\r\n", false);
         check("From: nobody\r\n", false);
     }

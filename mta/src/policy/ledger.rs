@@ -79,6 +79,13 @@ impl Ledger {
         windows.day.add(recipients, now);
     }
 
+    /// A message that was counted is not there after all.
+    pub(super) fn uncount(&mut self, account: &Account, recipients: u32, now: Timestamp) {
+        let windows = self.windows(account);
+        windows.hour.subtract(recipients, now);
+        windows.day.subtract(recipients, now);
+    }
+
     fn windows(&mut self, account: &Account) -> &mut Windows {
         // Bounded by the accounts of the configuration.
         self.accounts.entry(Arc::clone(&account.name)).or_insert_with(|| Windows {
@@ -95,6 +102,14 @@ impl Window {
             self.steps.pop_front();
         }
         self.steps.iter().fold((0, 0), |(m, r), step| (m + step.1, r + step.2))
+    }
+
+    fn subtract(&mut self, recipients: u32, now: Timestamp) {
+        let _ = self.sums(now);
+        if let Some((_, messages, sent)) = self.steps.back_mut() {
+            *messages = messages.saturating_sub(1);
+            *sent = sent.saturating_sub(u64::from(recipients));
+        }
     }
 
     fn add(&mut self, recipients: u32, now: Timestamp) {
@@ -158,5 +173,7 @@ mod tests {
         let over = Err(OverQuota { limit: "recipients_per_day", value: 100 });
         assert_eq!(ledger.check(&account, 41, minutes(1)), over);
         assert_eq!(ledger.check(&account, 41, minutes(24 * 60)), Ok(()));
+        ledger.uncount(&account, 60, minutes(2));
+        assert_eq!(ledger.check(&account, 100, minutes(2)), Ok(()));
     }
 }

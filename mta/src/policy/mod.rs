@@ -122,10 +122,25 @@ impl Policy {
         self.ledger().check(account, recipients, now)
     }
 
-    /// Counts a message that was accepted.
-    pub fn count(&self, grant: &Grant, recipients: u32, now: Timestamp) {
+    /// Counts a message that is about to be accepted, if it still fits: sessions that send at the
+    /// same time cannot pass a limit together.
+    pub fn take_quota(
+        &self,
+        grant: &Grant,
+        recipients: u32,
+        now: Timestamp,
+    ) -> Result<(), OverQuota> {
+        let Some(account) = &grant.account else { return Ok(()) };
+        let mut ledger = self.ledger();
+        ledger.check(account, recipients, now)?;
+        ledger.count(account, recipients, now);
+        Ok(())
+    }
+
+    /// The message was not accepted after all.
+    pub fn return_quota(&self, grant: &Grant, recipients: u32, now: Timestamp) {
         if let Some(account) = &grant.account {
-            self.ledger().count(account, recipients, now);
+            self.ledger().uncount(account, recipients, now);
         }
     }
 

@@ -23,6 +23,9 @@ use crate::queue::keys::DueEntry;
 /// Deliveries of one lane that are read at a time: enough to keep connections busy while
 /// the next read runs, few enough that a hundred lanes fit in memory.
 const WINDOW: usize = 128;
+/// Deliveries of a lane that go to memory as they are accepted: one sender's burst to a slow
+/// destination may not fill the memory that all others share.
+const FRESH_MAX: u32 = 2_000;
 /// A lane with fewer than this in memory reads on.
 const WINDOW_LOW: u32 = 32;
 
@@ -128,6 +131,7 @@ impl DueIndex {
         let place = (Arc::clone(&entry.domain), entry.lane);
         if let Some(lane) = self.lane(&place) {
             let others_first = lane.loading || lane.next_due.is_some_and(|due| due <= now);
+            let room = room && lane.in_memory < FRESH_MAX;
             if room && !others_first && entry.due <= now {
                 lane.in_memory += 1;
                 self.active.insert(entry.id);
@@ -309,7 +313,7 @@ impl DueIndex {
     /// Whether lanes were left out for want of room and there is room again: the index must
     /// be read from prefix to prefix. Asking resets it.
     pub fn take_reseed(&mut self) -> bool {
-        let wanted = self.incomplete && self.lanes.len() < self.lanes_max.div_ceil(2);
+        let wanted = self.incomplete && self.lanes.len() < self.lanes_max - self.lanes_max / 10;
         if wanted {
             self.incomplete = false;
         }

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use crate::message::{DeliveryId, Id, Message};
-use crate::spool::{Family, SpoolError, record};
+use crate::spool::{Family, Spool, SpoolError, off_thread, record};
 
+use super::load::DAMAGED;
 use super::{Queue, Ready, accept, keys};
 
 /// Messages that one scan looks at, so that a day's backlog that expires at once is taken in steps.
@@ -18,40 +19,62 @@ const SCAN_MAX: usize = 500;
 /// What a scan found.
 #[derive(Debug, Default)]
 pub struct Aged {
-    /// Too old; claimed: each must be concluded.
+    /// Too old: each must be concluded.
     pub deliveries: Vec<Ready>,
-    /// There is more.
-    pub more: bool,
+    /// Where the next scan starts; `None`: that was all.
+    pub next: Option<Id>,
+    /// The first message that is being delivered at this moment, and is looked at again later.
+    pub in_flight: Option<Id>,
+    found: Vec<DeliveryId>,
+    ended: Vec<Id>,
 }
 
 impl Queue {
-    /// Takes what is older than `expire_after` and not being attempted now, from `cursor` on, which is
-    /// moved to where the next scan starts. Blocks.
-    pub fn take_aged(&self, cursor: &mut Id) -> Result<Aged, SpoolError> {
-        let limit = Id::first_at(self.now().before(self.options().expire_after)).to_bytes();
-        let mut old = Vec::new();
-        self.spool.scan(Family::Messages, &cursor.to_bytes(), &limit, &mut |key, _| {
-            old.extend(keys::message_of(key));
-            if old.len() < SCAN_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        let mut aged = Aged { more: old.len() >= SCAN_MAX, ..Aged::default() };
-        let mut next_cursor = None;
-        for id in &old {
-            let ids = self.deliveries_of(*id)?;
-            if ids.is_empty() {
-                self.remove_if_ended(*id)?;
+    /// Takes what is older than `expire_after`, from `from` on, out of everybody's hands: what
+    /// waits on disk, is held, or waits in memory for a connection. What is being delivered at
+    /// this moment is left alone.
+    pub async fn take_aged(&self, from: Id) -> Result<Aged, SpoolError> {
+        let limit = Id::first_at(self.now().before(self.options().expire_after));
+        let spool = self.spool();
+        let mut aged = off_thread(&*self.spool, move || look(&*spool, from, limit)).await??;
+        let mut claimed = Vec::new();
+        for id in std::mem::take(&mut aged.found) {
+            if self.index().claim(id) {
+                claimed.push(id);
+            } else if let Some(ready) = self.recall(id)? {
+                aged.deliveries.push(ready);
+            } else {
+                aged.in_flight = aged.in_flight.or(Some(id.message));
             }
-            for delivery in ids {
-                match self.claim(delivery)? {
-                    Some(ready) => aged.deliveries.push(ready),
-                    None => next_cursor = next_cursor.or(Some(*id)),
+        }
+        // What was concluded before it was claimed is seen as such after this.
+        let barrier = self.committer.write(Vec::new()).await;
+        for id in claimed {
+            match self.read_delivery(id) {
+                Ok(Some(mut ready)) if barrier.is_ok() => {
+                    ready.claimed = true;
+                    aged.deliveries.push(ready);
+                }
+                other => {
+                    self.index().release_claim(id);
+                    if let Err(error) = other {
+                        DAMAGED.inc();
+                        tracing::error!(message = %id.message, %error, "too old, and cannot be read");
+                    }
                 }
             }
         }
-        if let Some(next) = next_cursor.or_else(|| old.last().map(|last| last.successor())) {
-            *cursor = next;
+        for id in std::mem::take(&mut aged.ended) {
+            self.remove_if_ended(id)?;
         }
         Ok(aged)
+    }
+
+    /// Takes back what waits for a connection.
+    fn recall(&self, id: DeliveryId) -> Result<Option<Ready>, SpoolError> {
+        let Some(outlet) = self.outlet.get() else { return Ok(None) };
+        // The record may be behind; it is read for its lane only.
+        Ok(self.read_delivery(id)?.and_then(|known| outlet.recall(&known.delivery)))
     }
 
     /// Removes messages of several deliveries whose last one has ended. Blocks.
@@ -73,34 +96,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Claims a delivery that is not in memory; `None` when it is, or is gone.
-    pub(super) fn claim(&self, id: DeliveryId) -> Result<Option<Ready>, SpoolError> {
-        if !self.index().claim(id) {
-            return Ok(None);
-        }
-        match self.read_delivery(id) {
-            Ok(Some(mut ready)) => {
-                ready.claimed = true;
-                Ok(Some(ready))
-            }
-            other => {
-                self.index().release_claim(id);
-                other
-            }
-        }
-    }
-
     /// The deliveries that a message still has.
     pub(super) fn deliveries_of(&self, id: Id) -> Result<Vec<DeliveryId>, SpoolError> {
-        let (from, until) = keys::of_message(id);
-        let mut found = Vec::new();
-        self.spool.scan(Family::Deliveries, &from, &until, &mut |key, _| {
-            if let Some(number) = key.get(8..10).and_then(|bytes| bytes.try_into().ok()) {
-                found.push(DeliveryId { message: id, number: u16::from_be_bytes(number) });
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
+        deliveries_of(&*self.spool, id)
     }
 
     fn remove_if_ended(&self, id: Id) -> Result<(), SpoolError> {
@@ -116,4 +114,37 @@ impl Queue {
         }
         Ok(())
     }
+}
+
+/// Deliveries of messages from `from` on that are older than `limit`, and messages without any.
+fn look(spool: &dyn Spool, from: Id, limit: Id) -> Result<Aged, SpoolError> {
+    let mut old = Vec::new();
+    spool.scan(Family::Messages, &from.to_bytes(), &limit.to_bytes(), &mut |key, _| {
+        old.extend(keys::message_of(key));
+        if old.len() < SCAN_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let mut aged = Aged::default();
+    if old.len() >= SCAN_MAX {
+        aged.next = old.last().map(|last| last.successor());
+    }
+    for id in old {
+        let deliveries = deliveries_of(spool, id)?;
+        if deliveries.is_empty() {
+            aged.ended.push(id);
+        }
+        aged.found.extend(deliveries);
+    }
+    Ok(aged)
+}
+
+fn deliveries_of(spool: &dyn Spool, id: Id) -> Result<Vec<DeliveryId>, SpoolError> {
+    let (from, until) = keys::of_message(id);
+    let mut found = Vec::new();
+    spool.scan(Family::Deliveries, &from, &until, &mut |key, _| {
+        if let Some(number) = key.get(8..10).and_then(|bytes| bytes.try_into().ok()) {
+            found.push(DeliveryId { message: id, number: u16::from_be_bytes(number) });
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }

@@ -19,7 +19,7 @@ const LOADS_AT_ONCE: usize = 4;
 /// A lane whose reading failed is tried again after this.
 const FAILED_AGAIN: Duration = Duration::from_secs(10);
 
-static DAMAGED: LazyLock<IntCounter> = LazyLock::new(|| {
+pub(super) static DAMAGED: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Records of the spool that could not be read and were set aside";
     metrics::counter("tambo_spool_damaged_total", help)
 });
@@ -112,13 +112,18 @@ impl Queue {
                 let entries = self.index().loaded(&load, found);
                 let spool = Arc::clone(&self.spool);
                 let read = off_thread(&*self.spool, move || read(&*spool, entries)).await;
-                let (ready, damaged) = read.unwrap_or_default();
-                for entry in damaged {
+                let found = read.unwrap_or_default();
+                for entry in found.damaged {
                     DAMAGED.inc();
                     tracing::error!(message = %entry.id.message, "cannot be read; set aside");
                     self.index().leaves(&entry.domain, entry.lane, entry.id, None);
                 }
-                self.send_out(ready);
+                let again = self.now().after(FAILED_AGAIN);
+                for entry in found.unread {
+                    tracing::error!(message = %entry.id.message, "could not be read; read again");
+                    self.index().leaves(&entry.domain, entry.lane, entry.id, Some(again));
+                }
+                self.send_out(found.ready);
             }
             Err(error) => {
                 tracing::error!(%error, domain = %load.domain, "the due index cannot be read");
@@ -149,19 +154,29 @@ fn scan(spool: &dyn Spool, load: &Load) -> Result<Found, SpoolError> {
     Ok(found)
 }
 
-/// The deliveries of these entries, and the entries whose records cannot be read.
-fn read(spool: &dyn Spool, entries: Vec<DueEntry>) -> (Vec<Ready>, Vec<DueEntry>) {
-    let (mut ready, mut damaged) = (Vec::with_capacity(entries.len()), Vec::new());
+/// What came of reading entries of the due index.
+#[derive(Default)]
+struct ReadEntries {
+    ready: Vec<Ready>,
+    /// Their records cannot be understood.
+    damaged: Vec<DueEntry>,
+    /// The disk did not answer: they are read again.
+    unread: Vec<DueEntry>,
+}
+
+fn read(spool: &dyn Spool, entries: Vec<DueEntry>) -> ReadEntries {
+    let mut found = ReadEntries::default();
     for entry in entries {
         match read_one(spool, entry.id) {
-            Ok(Some(mut found)) if found.delivery.hold.is_none() => {
-                found.listed_due = Some(entry.due);
-                ready.push(found);
+            Ok(Some(mut ready)) if ready.delivery.hold.is_none() => {
+                ready.listed_due = Some(entry.due);
+                found.ready.push(ready);
             }
-            Ok(_) | Err(_) => damaged.push(entry),
+            Ok(_) | Err(SpoolError::Damaged(_)) => found.damaged.push(entry),
+            Err(_) => found.unread.push(entry),
         }
     }
-    (ready, damaged)
+    found
 }
 
 fn read_one(spool: &dyn Spool, id: DeliveryId) -> Result<Option<Ready>, SpoolError> {

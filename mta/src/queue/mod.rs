@@ -269,6 +269,11 @@ impl Queue {
         self.committer.ride(operations)
     }
 
+    /// Events that were recorded before this time need not be kept any longer. Blocks.
+    pub fn forget_events_before(&self, time: Timestamp) -> Result<(), crate::spool::SpoolError> {
+        self.spool.forget_events_before(Id::first_at(time))
+    }
+
     /// Everything that was handed in before can be read when this returns.
     pub async fn barrier(&self) -> Result<(), CommitError> {
         self.committer.write(Vec::new()).await

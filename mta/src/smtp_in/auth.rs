@@ -64,7 +64,7 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Guesser {
     Address(IpAddr),
-    Account(String),
+    Account(Arc<str>),
 }
 
 impl Authenticator {
@@ -92,7 +92,9 @@ impl Authenticator {
         {
             return result("remembered", Verdict::Right(Arc::clone(account)));
         }
-        let guessers = [Guesser::Address(network_of(client)), Guesser::Account(login.name.clone())];
+        // Names that nobody has are counted by address only: anybody can invent them.
+        let mut guessers = vec![Guesser::Address(network_of(client))];
+        guessers.extend(account.map(|account| Guesser::Account(Arc::clone(&account.name))));
         let failures = self.failures(&guessers);
         if failures >= self.failures_max {
             limit_hit("password_failures");
@@ -172,19 +174,18 @@ impl Authenticator {
         guessers.iter().map(count).max().unwrap_or(0)
     }
 
-    fn failed(&self, guessers: [Guesser; 2]) {
+    fn failed(&self, guessers: Vec<Guesser>) {
         let now = Instant::now();
         let mut state = self.state();
-        if state.failures.len() + guessers.len() > FAILURES_KEPT_MAX {
-            state.failures.retain(|_, times| {
-                times.back().is_some_and(|last| now.duration_since(*last) < FAILURE_WINDOW)
-            });
-            if state.failures.len() + guessers.len() > FAILURES_KEPT_MAX {
-                limit_hit("password_failures_kept");
-                return;
-            }
-        }
         for guesser in guessers {
+            if state.failures.len() >= FAILURES_KEPT_MAX && !state.failures.contains_key(&guesser) {
+                limit_hit("password_failures_kept");
+                let last = |times: &VecDeque<Instant>| times.back().copied();
+                let oldest = state.failures.iter().min_by_key(|(_, times)| last(times));
+                if let Some(oldest) = oldest.map(|(oldest, _)| oldest.clone()) {
+                    state.failures.remove(&oldest);
+                }
+            }
             let times = state.failures.entry(guesser).or_default();
             times.push_back(now);
             if times.len() > self.failures_max as usize {

@@ -70,6 +70,9 @@ impl Exchange {
             return Next::Cancelled;
         }
         let Some(text) = decode(line) else { return Next::Malformed };
+        if self != Self::Plain && text.len() > CREDENTIAL_OCTETS_MAX {
+            return Next::Malformed;
+        }
         match self {
             Self::Plain => plain(&text),
             Self::LoginName => Next::Ask(Self::LoginPassword(text), "UGFzc3dvcmQ6"),

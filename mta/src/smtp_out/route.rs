@@ -130,7 +130,7 @@ fn smarthost_route(smarthost: &Smarthost, now: Timestamp) -> Route {
         Err(_) => Host::named(&smarthost.host, 0),
     };
     Route {
-        site: format!("{}:{}", smarthost.host, smarthost.port).into(),
+        site: smarthost_site(smarthost).into(),
         hosts: vec![host],
         port: smarthost.port,
         tls: match smarthost.tls {
@@ -142,6 +142,22 @@ fn smarthost_route(smarthost: &Smarthost, now: Timestamp) -> Route {
         smarthost: true,
         until: now.after(FIXED_TTL),
     }
+}
+
+/// `host:port`, and whatever else a connection must satisfy: one that is encrypted, or was
+/// logged in as somebody, is shared only with mail that wants the same.
+fn smarthost_site(smarthost: &Smarthost) -> String {
+    let mut site = format!("{}:{}", smarthost.host, smarthost.port);
+    match smarthost.tls {
+        SmarthostTls::Off => site.push_str("/clear"),
+        SmarthostTls::Opportunistic => {}
+        SmarthostTls::Required => site.push_str("/tls"),
+    }
+    if let Some(credentials) = &smarthost.credentials {
+        site.push('/');
+        site.push_str(&credentials.username);
+    }
+    site
 }
 
 #[cfg(test)]
@@ -219,7 +235,7 @@ mod tests {
         check("missing.pe", Err("5.1.2")).await;
         check("silent.pe", Err("4.4.3")).await;
         check("[192.0.2.5]", Ok("[192.0.2.5]")).await;
-        check("inside.pe", Ok("mail.inside.pe:587")).await;
+        check("inside.pe", Ok("mail.inside.pe:587/clear")).await;
         let smarthost = route("inside.pe").await.unwrap();
         assert_eq!(
             (smarthost.tls, smarthost.smarthost, smarthost.port),

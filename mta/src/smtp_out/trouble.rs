@@ -71,6 +71,9 @@ pub(super) fn refused(moment: Moment, reply: Reply) -> Failure {
 /// A reply that is neither yes nor no where it stands, as 354 to MAIL.
 pub(super) fn unexpected(moment: Moment, reply: &Reply) -> Failure {
     let cause = format!("an answer that does not belong {}: {reply}", moment.words());
+    if moment == Moment::Final {
+        return possible_duplicate(cause);
+    }
     session(Fault::Peer, EnhancedCode::new(4, 5, 0), cause)
 }
 
@@ -80,11 +83,11 @@ pub(super) fn garbage(moment: Moment, garbage: Garbage) -> Failure {
         Garbage::NotAReply => "something that is no SMTP reply",
         Garbage::Endless => "a reply without end",
     };
-    session(
-        Fault::Peer,
-        EnhancedCode::new(4, 5, 0),
-        format!("the server sent {what} {}", moment.words()),
-    )
+    let cause = format!("the server sent {what} {}", moment.words());
+    if moment == Moment::Final {
+        return possible_duplicate(cause);
+    }
+    session(Fault::Peer, EnhancedCode::new(4, 5, 0), cause)
 }
 
 /// No reply in time. After the final dot the message may have been taken: another attempt may
@@ -212,6 +215,12 @@ pub(super) fn no_common_family(host: &str) -> Failure {
         "{host} cannot be reached from this source: one has IPv4 only, the other IPv6 only"
     );
     session(Fault::Local, EnhancedCode::new(4, 4, 4), cause)
+}
+
+/// The connection ended before these recipients had their turn.
+pub fn not_begun() -> Failure {
+    let cause = "the connection ended before this recipient had its turn".to_owned();
+    session(Fault::Peer, EnhancedCode::new(4, 4, 2), cause)
 }
 
 /// The body could not be read from the spool.
@@ -367,6 +376,7 @@ mod tests {
         }
         for what in [Garbage::NotAReply, Garbage::Endless] {
             check(&garbage(Rcpt, what), Scope::Session, Fault::Peer, Retry::NextHost, "4.5.0");
+            check(&garbage(Final, what), Scope::Message, Fault::Peer, Retry::Later(None), "4.4.2");
         }
     }
 
@@ -390,6 +400,9 @@ mod tests {
         check(&loops_back("x.pe"), Scope::Site, Fault::Dns, never, "5.4.6");
         check(&forbidden("mx.x.pe"), Scope::Session, Fault::Policy, never, "5.4.4");
         check(&no_common_family("mx.x.pe"), Scope::Session, Fault::Local, Retry::NextHost, "4.4.4");
+        check(&not_begun(), Scope::Session, Fault::Peer, Retry::NextHost, "4.4.2");
+        let odd = unexpected(Final, &reply("354 what"));
+        check(&odd, Scope::Message, Fault::Peer, later, "4.4.2");
         check(&spool("gone".to_owned()), Scope::Message, Fault::Local, later, "4.3.0");
     }
 

@@ -202,6 +202,17 @@ fn hand_in(sender: &Sender<Request>, request: Request) -> Result<(), CommitError
     sender.send(request).map_err(|_| CommitError::Stopping)
 }
 
+/// A committer that panicked is a spool that failed: nobody else would say so.
+struct PanicGuard(Arc<watch::Sender<SpoolHealth>>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(SpoolHealth::Failed("the committer panicked".to_owned()));
+        }
+    }
+}
+
 struct CommitThread {
     spool: Arc<dyn Spool>,
     health: Arc<watch::Sender<SpoolHealth>>,
@@ -218,6 +229,7 @@ struct CommitThread {
 
 impl CommitThread {
     fn run(&mut self) {
+        let _guard = PanicGuard(Arc::clone(&self.health));
         self.look_at_space();
         while self.gather() {
             self.write();
@@ -230,12 +242,11 @@ impl CommitThread {
 
     /// Waits for something to do and takes all there is. `false`: nobody will hand in any more.
     fn gather(&mut self) -> bool {
-        let first = match self.ride_until {
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(until) => {
-                self.requests.recv_timeout(until.saturating_duration_since(Instant::now()))
-            }
-        };
+        // With nothing to do, the free space is looked at all the same.
+        let wait = self
+            .ride_until
+            .map_or(SPACE_EVERY, |until| until.saturating_duration_since(Instant::now()));
+        let first = self.requests.recv_timeout(wait);
         match first {
             Ok(request) => self.take(request),
             Err(RecvTimeoutError::Timeout) => return true,

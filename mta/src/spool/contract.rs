@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::message::Id;
+
 use super::{Family, MemorySpool, Operation, Spool};
 
 fn put(family: Family, key: &str, value: &str) -> Operation {
@@ -87,7 +89,41 @@ fn a_scan_sees_one_moment_while_others_write(spool: &dyn Spool) {
     assert_eq!(seen, 2);
 }
 
-const CHECKS: [fn(&dyn Spool); 3] = [
+fn event(id: u64) -> Vec<Operation> {
+    let key = id.to_be_bytes();
+    let entry = [&[3; 9][..], &key].concat();
+    vec![
+        Operation::Put(Family::Events, key.to_vec(), Bytes::from_static(b"{}")),
+        Operation::Put(Family::EventIndex, entry, Bytes::new()),
+        Operation::Put(Family::Messages, key.to_vec(), Bytes::from_static(b"m")),
+    ]
+}
+
+fn count(spool: &dyn Spool, family: Family) -> usize {
+    let mut count = 0;
+    spool
+        .scan(family, &[], &[u8::MAX; 20], &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    count
+}
+
+fn nothing_but_old_events_is_forgotten(spool: &dyn Spool) {
+    for id in 0..10 {
+        spool.write(&event(id)).unwrap();
+    }
+    spool.forget_events_before(Id::from_bytes(4_u64.to_be_bytes())).unwrap();
+    for id in 4..10_u64 {
+        assert!(spool.get(Family::Events, &id.to_be_bytes()).unwrap().is_some(), "{id}");
+    }
+    assert!(count(spool, Family::EventIndex) >= 6);
+    assert_eq!(count(spool, Family::Messages), 10);
+}
+
+const CHECKS: [fn(&dyn Spool); 4] = [
+    nothing_but_old_events_is_forgotten,
     scans_are_in_order_within_bounds,
     values_are_set_and_removed,
     a_scan_sees_one_moment_while_others_write,
@@ -118,6 +154,23 @@ fn the_spool_on_disk_keeps_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         check(&super::RocksSpool::open(folder.path()).unwrap());
     }
+}
+
+#[cfg(feature = "rocks")]
+#[test]
+fn old_events_leave_the_disk_when_files_are_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = super::RocksSpool::open(folder.path()).unwrap();
+    for id in 0..10 {
+        spool.write(&event(id)).unwrap();
+    }
+    spool.compact();
+    assert_eq!(count(&spool, Family::Events), 10);
+    spool.forget_events_before(Id::from_bytes(4_u64.to_be_bytes())).unwrap();
+    spool.compact();
+    let left =
+        [Family::Events, Family::EventIndex, Family::Messages].map(|family| count(&spool, family));
+    assert_eq!(left, [6, 6, 10]);
 }
 
 #[cfg(feature = "rocks")]

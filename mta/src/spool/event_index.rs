@@ -55,6 +55,14 @@ pub fn operations(event: &Event) -> Vec<Operation> {
     operations
 }
 
+/// The id of the event that a key of the events or of their index belongs to.
+pub fn event_id(family: Family, key: &[u8]) -> Option<[u8; 8]> {
+    match family {
+        Family::Events | Family::EventIndex => key.last_chunk().copied(),
+        _ => None,
+    }
+}
+
 /// What the event can be looked up by.
 pub fn terms(event: &Event) -> Vec<Term<'_>> {
     let mut terms = Vec::with_capacity(5);

@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::message::Id;
+
+use super::event_index::event_id;
 use super::{Family, Operation, Spool, SpoolError, Visit};
 
 type Keys = BTreeMap<(Family, Vec<u8>), Bytes>;
@@ -132,6 +135,17 @@ impl Spool for MemorySpool {
         visit: &mut Visit<'_>,
     ) -> Result<(), SpoolError> {
         visit_all(self.range(family, from, until).into_iter().rev(), visit);
+        Ok(())
+    }
+
+    fn forget_events_before(&self, id: Id) -> Result<(), SpoolError> {
+        let mut state = self.lock();
+        let State { visible, durable, .. } = &mut *state;
+        for keys in [visible, durable] {
+            keys.retain(|(family, key), _| {
+                event_id(*family, key).is_none_or(|event| event >= id.to_bytes())
+            });
+        }
         Ok(())
     }
 

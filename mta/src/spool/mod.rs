@@ -23,6 +23,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::message::Id;
+
 /// Ordered keys and values of one kind; a column family in RocksDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -115,6 +117,10 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Octets free on the disk that holds it.
     fn free_space(&self) -> Result<u64, SpoolError>;
+
+    /// Events with an id below this, and what they are found by, may vanish from now on; whole
+    /// files of them do so at once. Lasts until the spool is opened again.
+    fn forget_events_before(&self, id: Id) -> Result<(), SpoolError>;
 
     /// Whether calls may wait for a disk, so that they are better made off the async threads.
     fn blocks(&self) -> bool {

@@ -13,6 +13,8 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rocksdb::{
@@ -21,6 +23,11 @@ use rocksdb::{
     ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
+use rocksdb::compaction_filter::Decision;
+
+use crate::message::Id;
+
+use super::event_index::event_id;
 use super::{Family, Operation, Spool, SpoolError, Visit};
 
 /// Memory for what is written and not flushed, over all families: bodies of a few seconds at
@@ -42,10 +49,15 @@ const OPEN_FILES_MAX: i32 = 512;
 const TOMBSTONE_WINDOW: usize = 1024;
 const TOMBSTONES: usize = 256;
 
+/// Files are compacted at least this often, so that what is forgotten does leave the disk.
+const COMPACT_EVERY_SECS: u64 = 24 * 60 * 60;
+
 /// A RocksDB database.
 pub struct RocksSpool {
     database: DBWithThreadMode<MultiThreaded>,
     path: PathBuf,
+    /// Events below this id are dropped when files are compacted.
+    forgotten: Arc<AtomicU64>,
 }
 
 impl RocksSpool {
@@ -55,16 +67,26 @@ impl RocksSpool {
             .map_err(|error| SpoolError::Io(format!("{}: {error}", path.display())))?;
         let cache = Cache::new_lru_cache(CACHE_OCTETS);
         let options = database_options();
+        let forgotten = Arc::new(AtomicU64::new(0));
         let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, &forgotten))
         });
         let database = DBWithThreadMode::open_cf_descriptors(&options, path, families)
             .map_err(|error| open_error(&error, path))?;
-        Ok(Self { database, path: path.to_owned() })
+        Ok(Self { database, path: path.to_owned(), forgotten })
     }
 
-    fn family(&self, family: Family) -> std::sync::Arc<BoundColumnFamily<'_>> {
+    fn family(&self, family: Family) -> Arc<BoundColumnFamily<'_>> {
         self.database.cf_handle(family.name()).expect("all families are made when it is opened")
+    }
+
+    /// Flushes and compacts everything, as time does.
+    #[cfg(test)]
+    pub(super) fn compact(&self) {
+        for family in Family::ALL.map(|family| self.family(family)) {
+            self.database.flush_cf(&family).expect("the test's disk is good");
+            self.database.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
+        }
     }
 
     fn visit(
@@ -142,6 +164,13 @@ impl Spool for RocksSpool {
         self.visit(family, (from, until), Direction::Reverse, visit)
     }
 
+    fn forget_events_before(&self, id: Id) -> Result<(), SpoolError> {
+        let before = id.to_bytes();
+        self.forgotten.store(u64::from_be_bytes(before), Ordering::Relaxed);
+        let events = self.family(Family::Events);
+        self.database.delete_file_in_range_cf(&events, [0; 8], before).map_err(|error| io(&error))
+    }
+
     fn free_space(&self) -> Result<u64, SpoolError> {
         let disk = nix::sys::statvfs::statvfs(&self.path)
             .map_err(|error| SpoolError::Io(error.to_string()))?;
@@ -166,7 +195,7 @@ fn database_options() -> Options {
     options
 }
 
-fn family_options(family: Family, cache: &Cache) -> Options {
+fn family_options(family: Family, cache: &Cache, forgotten: &Arc<AtomicU64>) -> Options {
     let mut options = Options::default();
     let mut tables = BlockBasedOptions::default();
     tables.set_block_cache(cache);
@@ -186,7 +215,19 @@ fn family_options(family: Family, cache: &Cache) -> Options {
         Family::Due | Family::Messages | Family::Deliveries => {
             options.add_compact_on_deletion_collector_factory(TOMBSTONE_WINDOW, TOMBSTONES, 0.5);
         }
-        Family::Events | Family::EventIndex | Family::State => {}
+        Family::Events | Family::EventIndex => {
+            let forgotten = Arc::clone(forgotten);
+            options.set_compaction_filter("events", move |_level, key, _value| {
+                let id = event_id(family, key).map_or(u64::MAX, u64::from_be_bytes);
+                if id < forgotten.load(Ordering::Relaxed) {
+                    Decision::Remove
+                } else {
+                    Decision::Keep
+                }
+            });
+            options.set_periodic_compaction_seconds(COMPACT_EVERY_SECS);
+        }
+        Family::State => {}
     }
     options
 }

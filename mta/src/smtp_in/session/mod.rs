@@ -310,13 +310,14 @@ impl Session {
         match accepted {
             Ok(()) => {
                 self.messages += 1;
-                if let Some(Transaction { grant: Some(grant), recipients, .. }) = &transaction {
-                    let recipients = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-                    self.setup.policy.count(grant, recipients, now);
-                }
                 self.raw(&format!("250 2.0.0 queued as {id}\r\n"));
             }
-            Err(refusal) => self.refused(&replies::refusal(refusal)),
+            Err(refusal) => {
+                if let Some(Transaction { grant: Some(grant), recipients, .. }) = &transaction {
+                    self.setup.policy.return_quota(grant, count(recipients), now);
+                }
+                self.refused(&replies::refusal(refusal));
+            }
         }
     }
 
@@ -461,4 +462,8 @@ impl Session {
         self.state = State::Closed;
         Step::Close
     }
+}
+
+fn count(recipients: &[Address]) -> u32 {
+    u32::try_from(recipients.len()).unwrap_or(u32::MAX)
 }

@@ -9,7 +9,7 @@ use crate::smtp::{MailParameters, Path, Received};
 
 use super::super::incoming::{Incoming, Move};
 use super::super::replies::{self, reply};
-use super::{Rejection, Session, State, Step, Transaction, Waiting};
+use super::{Rejection, Session, State, Step, Transaction, Waiting, count};
 
 /// Refusals of one session that become events; more say nothing new.
 const REJECTIONS_MAX: usize = 100;
@@ -79,7 +79,7 @@ impl Session {
             Path::Mailbox(address) => (address, false),
             Path::Postmaster | Path::Null => (policy.postmaster.clone(), true),
         };
-        let count = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
+        let count = count(&transaction.recipients);
         let checked = if count >= self.setup.listener.limits.recipients_per_message {
             limit_hit("recipients_per_message");
             Err(reply(452, (4, 5, 3), "Too many recipients; send the rest with another message"))
@@ -152,22 +152,30 @@ impl Session {
                 self.state = State::Waiting(Waiting::Stored(incoming));
                 Some(Step::Store { id, number, chunk })
             }
-            Move::Refuse(refused) => {
-                let transaction = self.transaction.take();
-                if let Some(transaction) = transaction {
-                    let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
-                    self.reject(name, Some(transaction.sender.to_string()), None, &refused);
-                }
-                self.state = State::Command;
-                self.say(&refused);
-                incoming.discard()
-            }
+            Move::Refuse(refused) => self.refuse(&incoming, &refused),
             Move::Finish => {
+                let recipients =
+                    transaction.map_or(0, |transaction| count(&transaction.recipients));
+                let quota = grant.map(|grant| self.setup.policy.take_quota(grant, recipients, now));
+                if let Some(Err(over)) = quota {
+                    return self.refuse(&incoming, &replies::over_quota(over));
+                }
                 let submission = self.submission(&mut incoming, now);
                 self.state = State::Waiting(Waiting::Accepted);
                 Some(Step::Accept(Box::new(submission)))
             }
         }
+    }
+
+    /// The message is not taken; what was stored of it goes.
+    fn refuse(&mut self, incoming: &Incoming, refused: &Reply) -> Option<Step> {
+        if let Some(transaction) = self.transaction.take() {
+            let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
+            self.reject(name, Some(transaction.sender.to_string()), None, refused);
+        }
+        self.state = State::Command;
+        self.say(refused);
+        incoming.discard()
     }
 
     pub(super) fn submission(&mut self, incoming: &mut Incoming, now: Timestamp) -> Submission {
