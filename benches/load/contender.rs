@@ -75,7 +75,7 @@ impl Sink {
     pub fn start() -> Self {
         let port = free_port(&[Ipv4Addr::LOCALHOST.into()]);
         let child = Command::new("/usr/sbin/smtp-sink")
-            .args([&format!("127.0.0.1:{port}"), "1000"])
+            .args(["-u", "nobody", &format!("127.0.0.1:{port}"), "1000"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Messages of 2 KiB.
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 10_000)]
     small: usize,
     /// Messages of 100 kB.
     #[arg(long, default_value_t = 1_000)]

@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
+mod cli;
 mod delivery;
 mod levers;
 mod peers;
+mod routes;
 mod scripts;
 mod world;

@@ -180,3 +180,43 @@ pub fn is_trusted(listener: &Listener, client: IpAddr) -> bool {
     let client = client.to_canonical();
     listener.relay_from.iter().any(|network| network.contains(&client))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[server]\nhostname = \"r.x.pe\"\n[[pool]]\nname = \"bulk\"\nsources = [\"s\"]\n\
+        [[source]]\nname = \"s\"\naddress = \"127.0.0.1\"\nhelo = \"m.x.pe\"\n\
+        [[listener]]\nname = \"relay\"\nbind = [\"127.0.0.1:0\"]\ntls = \"off\"\nallow_headers = true\n\
+        relay_from = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n\
+        [[account]]\nname = \"wide\"\nnetworks = [\"10.1.0.0/16\", \"192.168.0.0/16\"]\n\
+        [[account]]\nname = \"narrow\"\nnetworks = [\"10.1.2.0/24\"]\npool = \"bulk\"\nsenders = [\"*@x.pe\"]\n";
+
+    #[test]
+    fn whose_mail_it_is() {
+        let config = relay_config::load(TEXT, "t").unwrap().config;
+        let policy = Policy::new(&config);
+        let listener = &config.listeners[0];
+        let grant = |client: &str, login: Option<&str>| {
+            let login = login.and_then(|name| policy.account(name));
+            policy.grant(listener, client.parse().unwrap(), login)
+        };
+        let check = |client: &str, login: Option<&str>, expected: Option<&str>| {
+            let found = grant(client, login);
+            assert_eq!(found.as_ref().map(|grant| &*grant.name), expected, "{client} {login:?}");
+        };
+        check("10.9.9.9", None, Some("relay"));
+        check("10.1.9.9", None, Some("wide"));
+        check("10.1.2.9", None, Some("narrow"));
+        check("::ffff:10.1.2.9", None, Some("narrow"));
+        check("2001:db8::7", None, Some("relay"));
+        check("192.168.1.1", None, None);
+        check("203.0.113.7", None, None);
+        check("203.0.113.7", Some("wide"), Some("wide"));
+        let narrow = grant("10.1.2.9", None).unwrap();
+        assert_eq!(narrow.pool.as_deref(), Some("bulk"));
+        assert!(!narrow.allow_headers && grant("10.9.9.9", None).unwrap().allow_headers);
+        let may = |address: &str| narrow.may_send_as(&Address::parse(address).unwrap());
+        assert!(may("ana@X.pe") && !may("ana@y.pe") && !may("ana@a.x.pe"));
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line on a machine where no relay runs.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tests::certificate::Certificate;
+
+fn tambo(words: &[&str], config: &Path) -> (bool, String, String) {
+    let done = Command::new(tests::program("tambo"))
+        .args(words)
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (done.status.success(), text(done.stdout), text(done.stderr))
+}
+
+const GOOD: &str = "[server]\nhostname = \"relay.example.pe\"\n[[listener]]\nname = \"relay\"\nbind = [\"127.0.0.1:0\"]\n\
+     tls = \"off\"\nrelay_from = [\"10.0.0.0/8\"]\n";
+
+#[test]
+fn check_tells_every_mistake_with_its_place_and_its_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tambo.toml");
+    std::fs::write(&config, GOOD).unwrap();
+    let (good, said, _) = tambo(&["check"], &config);
+    assert!(good && said.ends_with("tambo.toml is good\n"), "{said}");
+    std::fs::write(&config, GOOD.replace("bind =", "bnid =").replace("10.0.0.0/8", "10.0.0.1/8"))
+        .unwrap();
+    let (good, _, why) = tambo(&["check"], &config);
+    assert!(!good);
+    for wanted in [
+        "tambo.toml:5:1: listener.bnid: ",
+        "did you mean `bind`?",
+        "tambo.toml:7:15: ",
+        "3 mistakes in ",
+    ] {
+        assert!(why.contains(wanted), "{wanted} in\n{why}");
+    }
+    let (good, _, why) = tambo(&["serve"], &config);
+    assert!(!good && why.contains("3 mistakes"), "it does not start either: {why}");
+    let (good, _, why) = tambo(&["check"], &folder.path().join("nowhere.toml"));
+    assert!(!good && why.contains("--config"), "{why}");
+}
+
+#[test]
+fn check_tells_what_the_machine_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tambo.toml");
+    let (chain, _) = Certificate::new(&["relay.example.pe"]).write(folder.path());
+    let (_, other) = {
+        let other = folder.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        Certificate::new(&["relay.example.pe"]).write(&other)
+    };
+    let text = format!(
+        "{}[tls]\ncertificate = \"{}\"\nprivate_key = \"{}\"\n[[source]]\nname = \"ip-01\"\naddress = \"192.0.2.77\"\nhelo = \"m01.example.pe\"\n",
+        GOOD.replace("\"off\"", "\"starttls\""),
+        chain.display(),
+        other.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let (good, _, why) = tambo(&["check"], &config);
+    assert!(!good && why.contains("ip address add 192.0.2.77/32"), "{why}");
+    assert!(why.contains("[tls]: certificate and private key cannot be used"), "{why}");
+}
+
+#[test]
+fn a_password_becomes_a_hash_that_the_configuration_takes() {
+    let mut child = Command::new(tests::program("tambo"))
+        .arg("password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"secreto\n").unwrap();
+    let done = child.wait_with_output().unwrap();
+    let hash = String::from_utf8(done.stdout).unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tambo.toml");
+    std::fs::write(
+        &config,
+        format!("{GOOD}[[account]]\nname = \"a\"\npassword_hash = \"{}\"\n", hash.trim()),
+    )
+    .unwrap();
+    let (good, _, why) = tambo(&["check"], &config);
+    assert!(good, "{why}");
+}
