@@ -159,9 +159,15 @@ async fn failures_come_back_to_the_sender_once() {
     assert_eq!(rows[0]["recipients"][0], "u@broken.example");
     assert!(rows[0]["last_reply"].as_str().unwrap().starts_with("451 4.4.3"));
     // A notice that cannot be delivered makes no notice.
-    world.send("", &["nadie@r.example"], &message("null sender")).await;
-    eventually("it is refused", async || (hosts[0].refusals().1 >= 2).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let id = world.send("", &["nadie@r.example"], &message("null sender")).await;
+    eventually("it is refused", async || {
+        let events = world.relay.ask(&["trace", &id]).await;
+        (types(&events).last().unwrap() == "bounced").then_some(())
+    })
+    .await;
+    // A notice would have been written together with that event.
+    let rows = world.relay.ask(&["queue", "list"]).await;
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
     assert_eq!(hosts[1].count(), 5);
 }
 

@@ -15,6 +15,8 @@ mod ready;
 mod recover;
 pub mod schedule;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use accept::CHUNK_OCTETS;
 pub use bodies::{BodyPermit, HeldBody};

@@ -1,0 +1,193 @@
+//! The queue on a spool in memory, with an outlet that only writes down.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::message::{Address, BodyType, DeliveryId, Priority, ReversePath, SubmittedBody};
+use crate::spool::{Family, MemorySpool};
+
+struct Clock(AtomicU64);
+
+impl WallClock for Clock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Default)]
+struct Hand(Mutex<Vec<Ready>>);
+
+impl Outlet for Hand {
+    fn ready(&self, deliveries: Vec<Ready>) {
+        self.0.lock().unwrap().extend(deliveries);
+    }
+
+    fn recall(&self, delivery: &Delivery) -> Option<Ready> {
+        let mut hand = self.0.lock().unwrap();
+        let place = hand.iter().position(|ready| ready.delivery.id == delivery.id)?;
+        Some(hand.remove(place))
+    }
+}
+
+struct World {
+    spool: Arc<MemorySpool>,
+    clock: Arc<Clock>,
+    queue: Arc<Queue>,
+    hand: Arc<Hand>,
+}
+
+impl World {
+    fn on(spool: Arc<MemorySpool>, clock: Arc<Clock>) -> Self {
+        let shared = Arc::clone(&spool) as Arc<dyn Spool>;
+        let options = Options {
+            schedule: Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 },
+            expire_after: Duration::from_hours(1),
+            ready_deliveries: 1000,
+            lanes: 1000,
+            bodies_in_flight_max: 1 << 20,
+            body_cache_max: 1 << 20,
+        };
+        let highest = highest_id(&*shared).unwrap();
+        let committer = Committer::inline(Arc::clone(&shared));
+        let queue = Arc::new(Queue::new(
+            shared,
+            committer,
+            Arc::clone(&clock) as Arc<dyn WallClock>,
+            highest,
+            options,
+        ));
+        let hand = Arc::new(Hand::default());
+        queue.set_outlet(Arc::clone(&hand) as Arc<dyn Outlet>);
+        Self { spool, clock, queue, hand }
+    }
+
+    fn new() -> Self {
+        let clock = Clock(AtomicU64::new(1_795_525_500_000));
+        Self::on(Arc::new(MemorySpool::new()), Arc::new(clock))
+    }
+
+    /// The power goes off, and the relay starts again.
+    fn again(self) -> Self {
+        self.spool.crash();
+        Self::on(self.spool, self.clock)
+    }
+
+    async fn accept(&self, to: &str) -> Id {
+        let id = self.queue.next_id();
+        let submission = Submission {
+            id,
+            sender: ReversePath::NULL,
+            recipients: vec![Address::parse(to).unwrap()],
+            prefix: Bytes::from_static(b"Received: x\r\n"),
+            body: SubmittedBody::Whole(vec![Bytes::from_static(b"\r\ntext\r\n")]),
+            leading_dots: false,
+            body_type: BodyType::SevenBit,
+            listener: "relay".to_owned(),
+            account: "relay".to_owned(),
+            pool: None,
+            tags: vec![],
+            priority: Priority::default(),
+            message_id: None,
+        };
+        self.queue.accept(submission).await.unwrap();
+        id
+    }
+
+    /// What the loader hands out in a second.
+    async fn load(&self) -> Vec<Id> {
+        self.queue.seed().unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.queue.run_loader()).await;
+        let mut ids: Vec<Id> =
+            self.hand.0.lock().unwrap().iter().map(|ready| ready.message.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn count(&self, family: Family) -> usize {
+        let mut count = 0;
+        self.spool
+            .scan(family, &[], &[u8::MAX; 300], &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        count
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_set_aside_and_the_rest_flows() {
+    let world = World::new();
+    let mut ids = Vec::new();
+    for to in ["a@x.pe", "b@x.pe", "c@y.pe"] {
+        ids.push(world.accept(to).await);
+    }
+    let key = keys::delivery(DeliveryId { message: ids[1], number: 0 });
+    let torn = Operation::Put(Family::Deliveries, key, Bytes::from_static(b"\x01torn"));
+    world.spool.write(&[torn]).unwrap();
+    world.spool.sync().unwrap();
+    let world = world.again();
+    assert_eq!(world.load().await, [ids[0], ids[2]]);
+    // Nor does it stop what is too old.
+    world.pass(Duration::from_hours(2));
+    let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
+    assert_eq!(aged.deliveries.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pieces_of_a_message_that_was_never_accepted_go() {
+    let world = World::new();
+    let accepted = world.accept("a@x.pe").await;
+    let unfinished = world.queue.next_id();
+    for number in 0..3 {
+        world.queue.write_chunk(unfinished, number, Bytes::from_static(b"piece")).await.unwrap();
+    }
+    world.spool.sync().unwrap();
+    assert_eq!(world.count(Family::Bodies), 4);
+    let world = world.again();
+    let highest = highest_id(&*world.spool).unwrap().unwrap();
+    assert!(highest >= unfinished, "an id is never given out twice");
+    assert_eq!(world.queue.sweep_orphans(highest), Ok(3));
+    assert_eq!(world.count(Family::Bodies), 1);
+    assert_eq!(world.queue.sweep_orphans(highest), Ok(0));
+    assert_eq!(world.load().await, [accepted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_expires_and_what_has_ended_does_not() {
+    let world = World::new();
+    let waits = world.accept("a@x.pe").await;
+    let ended = world.accept("b@x.pe").await;
+    let ready = {
+        let mut hand = world.hand.0.lock().unwrap();
+        hand.pop().unwrap()
+    };
+    assert_eq!(ready.message.id, ended);
+    world.queue.conclude(ready, &Changes { transitions: vec![], next: None }, &[], None).unwrap();
+    world.pass(Duration::from_hours(2));
+    let young = world.accept("c@x.pe").await;
+    let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
+    let taken: Vec<Id> = aged.deliveries.iter().map(|ready| ready.message.id).collect();
+    assert_eq!(taken, [waits]);
+    for ready in aged.deliveries {
+        world
+            .queue
+            .conclude(ready, &Changes { transitions: vec![], next: None }, &[], None)
+            .unwrap();
+    }
+    assert!(aged.next.is_none() && aged.in_flight.is_none());
+    let left: Vec<Id> = world.hand.0.lock().unwrap().iter().map(|ready| ready.message.id).collect();
+    assert_eq!(left, [young]);
+    // What is in flight is left alone, and looked at again.
+    let flying = world.hand.0.lock().unwrap().pop().unwrap();
+    world.pass(Duration::from_hours(2));
+    let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
+    assert_eq!(aged.in_flight, Some(flying.message.id));
+}
