@@ -173,12 +173,13 @@ impl Relay {
 
     /// Takes nothing new, ends what is in flight, makes everything durable.
     pub async fn drain(mut self) {
-        self.queue.stop_accepting();
         self.stop.send_replace(true);
+        // Sessions end at their next command; a message that is arriving may still be taken.
         let fronts = async { while self.fronts.join_next().await.is_some() {} };
         let ended =
             tokio::time::timeout(DRAIN, async { tokio::join!(fronts, self.dispatch.drain()) })
                 .await;
+        self.queue.stop_accepting();
         if ended.is_err() {
             tracing::warn!(
                 "sessions or deliveries that did not end in time are cut off; they are tried again"

@@ -6,6 +6,7 @@
 mod cli;
 mod delivery;
 mod levers;
+mod limits;
 mod peers;
 mod routes;
 mod scripts;

@@ -191,3 +191,17 @@ async fn what_waits_for_its_turn_expires_and_what_has_ended_does_not() {
     let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
     assert_eq!(aged.in_flight, Some(flying.message.id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn octets_that_arrive_are_bounded_first_by_waiting_then_by_a_refusal() {
+    let world = World::new();
+    let first = world.queue.reserve(1 << 20).await.unwrap();
+    let started = tokio::time::Instant::now();
+    assert_eq!(world.queue.reserve(1024).await.err(), Some(Refusal::BodiesInFlight));
+    assert!(started.elapsed() >= Duration::from_secs(30), "reading pauses first");
+    let queue = Arc::clone(&world.queue);
+    let waiting = tokio::spawn(async move { queue.reserve(1024).await.is_ok() });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(first);
+    assert!(waiting.await.unwrap(), "room that comes free is taken");
+}
