@@ -89,6 +89,29 @@ async fn hosts_that_are_down_refuse_or_leave_are_passed_over() {
 }
 
 #[tokio::test]
+async fn servers_that_talk_nonsense_are_passed_over() {
+    let port = mx_port(76..79);
+    let web =
+        Behaviour { greeting: Some("HTTP/1.1 400 Bad Request".to_owned()), ..Behaviour::default() };
+    let endless = Behaviour {
+        greeting: Some(format!("{}220 x", "220-x\r\n".repeat(1000))),
+        ..Behaviour::default()
+    };
+    let hosts = hosts(port, 76, vec![web, endless, Behaviour::default()]);
+    let mut zone = String::new();
+    for number in 76..79 {
+        let _ = writeln!(
+            zone,
+            "n.example MX {number} mx{number}.n.example\nmx{number}.n.example A 127.0.1.{number}"
+        );
+    }
+    let world = World::start(&zone, port, "").await;
+    world.send(SENDER, &["u@n.example"], &message("x")).await;
+    eventually("it arrives", async || (hosts[2].count() == 1).then_some(())).await;
+    assert!(hosts[0].connections().0 >= 1 && hosts[1].connections().0 >= 1);
+}
+
+#[tokio::test]
 async fn tls_that_is_broken_is_done_without_where_nobody_requires_it() {
     let port = mx_port(60..61);
     let broken = Behaviour { tls: tls("mx.t.example"), broken_tls: true, ..Behaviour::default() };

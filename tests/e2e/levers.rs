@@ -100,6 +100,12 @@ async fn sources_metrics_health_and_a_stopped_relay() {
         let page = get(admin, path).await;
         assert!(page.contains("200 OK") && page.contains(wanted), "{page}");
     }
+    for private in ["spool", "events", "control.sock"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode =
+            std::fs::metadata(world.folder.path().join(private)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{private} is open to others: {mode:o}");
+    }
     let config = world.config.clone();
     assert!(world.relay.stop().await);
     let done = tokio::process::Command::new(tests::program("tambo"))

@@ -37,6 +37,8 @@ pub struct Behaviour {
     pub vanish_after_dot: u32,
     /// Breaks the connection in RCPT, each so many times.
     pub reset_every: Option<u64>,
+    /// Takes connections and never says a word.
+    pub silent: bool,
     /// Says 421 and closes after so many messages of a connection.
     pub close_after: Option<u32>,
 }
@@ -209,6 +211,11 @@ impl Session {
     }
 
     async fn run(&mut self, mut stream: BoxStream) {
+        if self.behaviour.silent {
+            // Until the other side has had enough.
+            while matches!(stream.read_buf(&mut self.input).await, Ok(1..)) {}
+            return;
+        }
         let greeting = self.behaviour.greeting.clone();
         let refused = greeting.as_ref().is_some_and(|greeting| !greeting.starts_with('2'));
         self.say(&mut stream, &greeting.unwrap_or_else(|| "220 mx ready".to_owned())).await;

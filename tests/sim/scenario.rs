@@ -1,4 +1,5 @@
-//! 1,000 messages to servers that greylist and break connections, and a crash in the middle.
+//! 1,000 messages to servers that greylist, break connections or never say a word, and a crash in
+//! the middle; then two days and more, until the last of it has been delivered or has expired.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -24,7 +25,8 @@ use super::world::{SimClock, SimDns, SimNet};
 const MESSAGES: usize = 1_000;
 const SESSIONS: usize = 5;
 const LISTENER: &str = "10.0.0.1:25";
-const DOMAINS: [&str; 4] = ["grey.example", "resets.example", "both.example", "good.example"];
+const DOMAINS: [&str; 5] =
+    ["grey.example", "resets.example", "both.example", "good.example", "silent.example"];
 
 /// What happened.
 #[derive(Default)]
@@ -35,6 +37,8 @@ pub struct Story {
     pub acknowledged: BTreeSet<String>,
     /// Final events of each recipient.
     pub ends: BTreeMap<String, u32>,
+    /// Those whose time was over.
+    pub expired: BTreeSet<String>,
     /// Recipients at the servers.
     pub arrived: BTreeSet<String>,
     /// Messages at the servers, duplicates included.
@@ -142,6 +146,7 @@ fn hosts(net: &SimNet, books: &[Books]) -> Vec<MxHost> {
     let behaviour = |domain: &str| Behaviour {
         greylist: domain.starts_with("grey") || domain.starts_with("both"),
         reset_every: (domain.starts_with("resets") || domain.starts_with("both")).then_some(9),
+        silent: domain.starts_with("silent"),
         delay: Duration::from_millis(30),
         ..Behaviour::default()
     };
@@ -238,7 +243,8 @@ fn read_events(spool: &dyn Spool, story: &mut Story) {
         })
         .unwrap();
     let mut next: HashMap<String, String> = HashMap::new();
-    for event in events {
+    // Notices go to the sender of all messages, and nobody knows its domain.
+    for event in events.into_iter().filter(|event| event.account.as_deref() != Some("notice")) {
         // A message that was sent twice (its 250 was lost) is two messages.
         let key = format!("{} {}", event.message.unwrap(), event.recipient.clone().unwrap());
         if event.kind != EventKind::Accepted
@@ -252,6 +258,9 @@ fn read_events(spool: &dyn Spool, story: &mut Story) {
                 next.extend(event.next_attempt.map(|time| (key, time)));
             }
             EventKind::Delivered | EventKind::Bounced | EventKind::Expired => {
+                if event.kind == EventKind::Expired {
+                    story.expired.extend(event.recipient.clone());
+                }
                 *story.ends.entry(event.recipient.unwrap()).or_default() += 1;
             }
             _ => {}

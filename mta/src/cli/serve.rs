@@ -17,6 +17,8 @@ use super::load;
 pub(super) fn serve(path: &Path) -> Result<(), String> {
     let config = Arc::new(load(path)?);
     start_log(&config);
+    // Mail lies in the spool in clear: its files are this user's alone.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     for missing in missing_sources(&config, &SystemNet) {
         eprintln!("warning: {missing}");
     }
