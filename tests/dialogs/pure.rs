@@ -7,6 +7,8 @@ use bytes::BytesMut;
 use mta::message::{Id, IdGenerator, Submission, SubmittedBody, Timestamp};
 use mta::policy::Policy;
 use mta::smtp_in::session::{Session, Setup, Step, Verdict};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use relay_config::Config;
 use tests::dialog::{Dialog, Turn, is_like};
 
@@ -60,6 +62,56 @@ fn what_is_accepted_is_what_was_sent() {
     let headless = &accepted("empty")[1];
     assert!(headless.prefix.ends_with(b"\r\n\r\n"), "text without headers stays text");
     assert_eq!(body(headless), b"hello there\r\n");
+}
+
+/// What clients of all dialogs say, with octets changed, removed and repeated at random: the session
+/// may refuse anything, but it neither panics nor loses step with itself.
+#[test]
+fn nothing_that_a_client_says_breaks_the_session() {
+    let dialogs = dialogs();
+    for seed in 0..3_000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let dialog = &dialogs[random.random_range(0..dialogs.len())];
+        let said = dialog.turns.iter().filter_map(|(_, turn)| match turn {
+            Turn::Client(octets) => Some(octets.clone()),
+            _ => None,
+        });
+        let mut said: Vec<u8> = said.collect::<Vec<_>>().concat();
+        said.truncate(20_000);
+        for _ in 0..random.random_range(0..20) {
+            let at = random.random_range(0..said.len());
+            match random.random_range(0..4) {
+                0 => said[at] = random.random(),
+                1 => said[at] = b"\r\n.\0<> :@"[random.random_range(0..9)],
+                2 => drop(said.remove(at)),
+                _ => said.insert(at, b"\r\n.\""[random.random_range(0..4)]),
+            }
+        }
+        let mut world = World::new(dialog);
+        world.session.greet(false);
+        let mut rest = &said[..];
+        while !rest.is_empty() && !world.closed {
+            let (piece, after) = rest.split_at(random.random_range(1..=rest.len().min(600)));
+            world.input.extend_from_slice(piece);
+            world.go_on(dialog);
+            if std::mem::take(&mut world.wants_tls) {
+                world.session.tls_started("TLSv1.3 TEST".to_owned());
+            }
+            let spoken = world.session.take_output();
+            let lines = spoken.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            for line in lines {
+                let reply = line.len() > 4
+                    && line[..3].iter().all(u8::is_ascii_digit)
+                    && line.ends_with(b"\r");
+                assert!(reply, "seed {seed}: {:?}", String::from_utf8_lossy(line));
+            }
+            rest = after;
+        }
+        for submission in &world.accepted {
+            assert!(!body(submission).windows(3).any(|three| three == b"\n.\n"), "seed {seed}");
+            assert!(submission.prefix.starts_with(b"Received: from "), "seed {seed}");
+        }
+    }
 }
 
 fn body(submission: &Submission) -> Vec<u8> {
