@@ -185,13 +185,13 @@ impl Relay {
                 "sessions or deliveries that did not end in time are cut off; they are tried again"
             );
         }
-        if let Err(error) = self.committer.commit(Vec::new()).await {
-            tracing::error!(%error, "the last outcomes could not be synced");
-        }
         if let Some(sink) = &self.sink
             && let Err(error) = sink.follow(Duration::ZERO).await
         {
             tracing::warn!(%error, "the last events are written to their file at the next start");
+        }
+        if let Err(error) = self.committer.commit(Vec::new()).await {
+            tracing::error!(%error, "the last outcomes could not be synced");
         }
     }
 }
