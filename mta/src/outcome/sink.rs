@@ -5,7 +5,7 @@
 //! some lines may be written again: each has its id.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,7 +124,12 @@ impl JsonlSink {
     fn append(&self, lines: &[(Id, Bytes)]) -> io::Result<()> {
         let Some((first, _)) = lines.first() else { return Ok(()) };
         let path = self.folder.join(format!("{}.jsonl", day_of(*first)));
-        let mut file: File = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file: File = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        if file.metadata()?.len() == 0 {
+            // A new file is there after a crash only when its folder is on disk, too.
+            File::open(&self.folder)?.sync_all()?;
+        }
+        cut_torn_line(&mut file)?;
         let mut text = Vec::new();
         for (_, line) in lines {
             text.extend_from_slice(line);
@@ -134,6 +139,29 @@ impl JsonlSink {
         // The cursor moves on after this: what it has passed must be on disk.
         file.sync_data()
     }
+}
+
+/// Cuts off what a crash, or a disk that was full, left of a line: it is written again, whole.
+fn cut_torn_line(file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let from = end.saturating_sub(block.len() as u64);
+        let read = usize::try_from(end - from).map_or(block.len(), |size| size.min(block.len()));
+        let tail = &mut block[..read];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(tail)?;
+        if let Some(place) = memchr::memrchr(b'\n', tail) {
+            end = from + place as u64 + 1;
+            break;
+        }
+        end = from;
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(())
 }
 
 fn day_of(id: Id) -> String {
@@ -148,4 +176,30 @@ fn is_day(text: &str) -> bool {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_cut_off_and_whole_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day");
+        let long = "x".repeat(10_000);
+        let cases = [
+            ("", ""),
+            ("torn", ""),
+            ("a\nb\n", "a\nb\n"),
+            ("a\nb\ntor", "a\nb\n"),
+            (&format!("a\n{long}"), "a\n"),
+            (&format!("{long}\n{long}"), &format!("{long}\n")),
+        ];
+        for (before, after) in cases {
+            std::fs::write(&path, before).unwrap();
+            let mut file = OpenOptions::new().read(true).append(true).open(&path).unwrap();
+            cut_torn_line(&mut file).unwrap();
+            assert!(std::fs::read_to_string(&path).unwrap() == after, "{}", before.len());
+        }
+    }
 }

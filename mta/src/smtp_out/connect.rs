@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use relay_config::config::{Credentials, Delivery, Source};
 
-use crate::message::{Failure, Timestamp};
-use crate::metrics;
+use crate::message::{Failure, Retry, Scope, Timestamp};
+use crate::metrics::{self, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
 
 use super::driver::{Connection, Wire};
@@ -91,7 +91,7 @@ impl Connector {
             hosts.into_iter().partition(|host| avoided.contains(&host.name));
         let mut failure = None;
         let mut tried = 0;
-        for host in first.into_iter().chain(last) {
+        'hosts: for host in first.into_iter().chain(last) {
             let addresses = match self.addresses(host, route, source).await {
                 Ok(addresses) => addresses,
                 Err(error) => {
@@ -109,7 +109,8 @@ impl Connector {
                     Err(error) => worse(&mut failure, error),
                 }
                 if tried >= ADDRESSES_MAX {
-                    break;
+                    limit_hit("addresses_per_attempt");
+                    break 'hosts;
                 }
             }
         }
@@ -221,11 +222,16 @@ fn order(hosts: &[Host], seed: u64) -> Vec<&Host> {
     ordered
 }
 
-/// Of several failures the one that leaves hope stands: a host that may take the mail later counts for
+/// Of several failures the one that leaves most hope stands, and of equals the last: a host that may
+/// take the mail later counts for more than one that this source cannot speak to, and that for
 /// more than one that never will.
 fn worse(failure: &mut Option<Failure>, new: Failure) {
-    let hopeless = |failure: &Failure| failure.retry == crate::message::Retry::Never;
-    if failure.as_ref().is_none_or(|known| hopeless(known) || !hopeless(&new)) {
+    let hope = |failure: &Failure| match (failure.retry, failure.scope) {
+        (Retry::Never, _) => 0,
+        (_, Scope::Path) => 1,
+        _ => 2,
+    };
+    if failure.as_ref().is_none_or(|known| hope(known) <= hope(&new)) {
         *failure = Some(new);
     }
 }

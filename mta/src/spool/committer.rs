@@ -296,6 +296,8 @@ impl CommitThread {
 
     fn write_and_sync(&mut self, operations: &[Operation], sync: bool) -> Result<(), SpoolError> {
         if let SpoolHealth::Failed(why) = &*self.health.borrow() {
+            // Nothing rides any more: nobody waits for a sync that never comes.
+            self.ride_until = None;
             return Err(SpoolError::Io(why.clone()));
         }
         let mut done = Ok(());
