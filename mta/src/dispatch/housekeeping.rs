@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::message::Id;
+use crate::outcome::Context;
+use crate::smtp_out::no_source;
 
 use super::Dispatch;
 
@@ -24,8 +26,10 @@ impl Dispatch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.queue.sweep_ended().await {
-                tracing::warn!(%error, "messages that have ended are swept later");
+            self.queue.sweep_ended().await;
+            let stranded = self.state().egress.take_stranded();
+            for (pool, ready) in stranded {
+                self.fail(ready, &no_source(&pool), Context::default()).await;
             }
             if self.may_start() {
                 let waiting = self.state().egress.waiting_sites();

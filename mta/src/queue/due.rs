@@ -46,6 +46,8 @@ pub struct DueIndex {
     lanes_max: usize,
     /// Some lane found no room: it must be found again by a scan of the index.
     incomplete: bool,
+    /// Something on disk may stand below the mark of its lane: the index is scanned again at once.
+    misplaced: bool,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +113,7 @@ impl DueIndex {
             ready_max,
             lanes_max,
             incomplete: false,
+            misplaced: false,
         }
     }
 
@@ -207,6 +210,13 @@ impl DueIndex {
         if self.loads_running > 0 {
             self.left_during_loads.insert(id);
         }
+    }
+
+    /// A claimed delivery could not be read, so it is not known where it waits on disk: scans
+    /// may have passed it while it was claimed. All lanes are read again from their first entry.
+    pub fn misplaced(&mut self, id: DeliveryId) {
+        self.release_claim(id);
+        self.misplaced = true;
     }
 
     /// Whether a delivery is in memory.
@@ -310,14 +320,21 @@ impl DueIndex {
         }
     }
 
-    /// Whether lanes were left out for want of room and there is room again: the index must
-    /// be read from prefix to prefix. Asking resets it.
+    /// Whether the index must be read from prefix to prefix: lanes were left out for want of room
+    /// and there is room again, or something was misplaced. Asking resets it.
     pub fn take_reseed(&mut self) -> bool {
-        let wanted = self.incomplete && self.lanes.len() < self.lanes_max - self.lanes_max / 10;
+        let room = self.incomplete && self.lanes.len() < self.lanes_max - self.lanes_max / 10;
+        let wanted = room || self.misplaced;
         if wanted {
             self.incomplete = false;
+            self.misplaced = false;
         }
         wanted
+    }
+
+    /// The index must be read again: reading it failed.
+    pub fn reseed_failed(&mut self) {
+        self.misplaced = true;
     }
 
     fn end_load(&mut self) {

@@ -23,10 +23,17 @@ pub struct Aged {
     pub deliveries: Vec<Ready>,
     /// Where the next scan starts; `None`: that was all.
     pub next: Option<Id>,
-    /// The first message that is being delivered at this moment, and is looked at again later.
+    /// The first message that is being delivered at this moment, or that the disk did not give, and
+    /// is looked at again later.
     pub in_flight: Option<Id>,
     found: Vec<DeliveryId>,
     ended: Vec<Id>,
+}
+
+impl Aged {
+    fn look_again_at(&mut self, id: DeliveryId) {
+        self.in_flight = self.in_flight.or(Some(id.message));
+    }
 }
 
 impl Queue {
@@ -41,59 +48,64 @@ impl Queue {
         for id in std::mem::take(&mut aged.found) {
             if self.index().claim(id) {
                 claimed.push(id);
-            } else if let Some(ready) = self.recall(id)? {
+            } else if let Some(ready) = self.recall(id) {
                 aged.deliveries.push(ready);
             } else {
-                aged.in_flight = aged.in_flight.or(Some(id.message));
+                aged.look_again_at(id);
             }
         }
         // What was concluded before it was claimed is seen as such after this.
         let barrier = self.committer.write(Vec::new()).await;
         for id in claimed {
-            match self.read_delivery(id) {
-                Ok(Some(mut ready)) if barrier.is_ok() => {
-                    ready.claimed = true;
-                    aged.deliveries.push(ready);
-                }
-                other => {
-                    self.index().release_claim(id);
-                    if let Err(error) = other {
-                        DAMAGED.inc();
-                        tracing::error!(message = %id.message, %error, "too old, and cannot be read");
-                    }
-                }
+            if barrier.is_err() {
+                self.index().misplaced(id);
+                aged.look_again_at(id);
+                continue;
+            }
+            match self.read_claimed(id) {
+                Ok(ready) => aged.deliveries.extend(ready),
+                Err(SpoolError::Damaged(_)) => {}
+                Err(_) => aged.look_again_at(id),
             }
         }
         for id in std::mem::take(&mut aged.ended) {
-            self.remove_if_ended(id)?;
+            if self.remove_if_ended(id).is_err() {
+                aged.in_flight = aged.in_flight.or(Some(id));
+            }
         }
         Ok(aged)
     }
 
-    /// Takes back what waits for a connection.
-    fn recall(&self, id: DeliveryId) -> Result<Option<Ready>, SpoolError> {
-        let Some(outlet) = self.outlet.get() else { return Ok(None) };
-        // The record may be behind; it is read for its lane only.
-        Ok(self.read_delivery(id)?.and_then(|known| outlet.recall(&known.delivery)))
+    /// Takes back what waits for a connection. The record on disk may be behind; it is read for its
+    /// lane only.
+    fn recall(&self, id: DeliveryId) -> Option<Ready> {
+        match self.read_delivery(id) {
+            Ok(known) => self.outlet.get()?.recall(&known?.delivery),
+            Err(error) => {
+                tracing::error!(message = %id.message, %error, "too old, and cannot be read");
+                None
+            }
+        }
     }
 
     /// Removes messages of several deliveries whose last one has ended. Blocks.
-    pub async fn sweep_ended(&self) -> Result<(), SpoolError> {
+    pub async fn sweep_ended(&self) {
         let mut ended =
             std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         if ended.is_empty() {
-            return Ok(());
+            return;
         }
         ended.sort_unstable();
         ended.dedup();
         // What was concluded before can be read after this.
         if self.committer.write(Vec::new()).await.is_err() {
-            return Ok(());
+            return;
         }
         for id in ended {
-            self.remove_if_ended(id)?;
+            if self.remove_if_ended(id).is_err() {
+                self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+            }
         }
-        Ok(())
     }
 
     /// The deliveries that a message still has.
@@ -101,7 +113,23 @@ impl Queue {
         deliveries_of(&*self.spool, id)
     }
 
+    /// An error: it must be looked at again. A record that is damaged stays where it is.
     fn remove_if_ended(&self, id: Id) -> Result<(), SpoolError> {
+        match self.try_remove_if_ended(id) {
+            Err(SpoolError::Damaged(why)) => {
+                DAMAGED.inc();
+                tracing::error!(%id, why, "a message that ended cannot be read; set aside");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%id, %error, "a message that ended is removed later");
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_remove_if_ended(&self, id: Id) -> Result<(), SpoolError> {
         if !self.deliveries_of(id)?.is_empty() {
             return Ok(());
         }

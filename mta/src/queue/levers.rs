@@ -53,22 +53,11 @@ impl Queue {
             return recalled.ok_or(LeverError::InFlight);
         }
         // What was concluded a moment ago must be seen as such.
-        let barrier = self.committer.write(Vec::new()).await;
-        let read = barrier.map_err(LeverError::from).and_then(|()| Ok(self.read_delivery(id)?));
-        match read {
-            Ok(Some(mut ready)) => {
-                ready.claimed = true;
-                Ok(ready)
-            }
-            Ok(None) => {
-                self.index().release_claim(id);
-                Err(LeverError::Gone)
-            }
-            Err(error) => {
-                self.index().release_claim(id);
-                Err(error)
-            }
+        if let Err(error) = self.committer.write(Vec::new()).await {
+            self.index().misplaced(id);
+            return Err(error.into());
         }
+        self.read_claimed(id)?.ok_or(LeverError::Gone)
     }
 
     /// Holds, releases or retries one delivery; durable when it returns.

@@ -92,6 +92,7 @@ impl Queue {
     async fn reseed(&self) {
         if let Err(error) = self.seed() {
             tracing::error!(%error, "the due index cannot be read");
+            self.index().reseed_failed();
             tokio::time::sleep(FAILED_AGAIN).await;
         }
     }
@@ -129,6 +130,37 @@ impl Queue {
                 tracing::error!(%error, domain = %load.domain, "the due index cannot be read");
                 self.index().load_failed(&load, self.now().after(FAILED_AGAIN));
             }
+        }
+    }
+
+    /// Reads a delivery that was claimed. One that cannot be read, or is gone, is let go of.
+    pub(super) fn read_claimed(&self, id: DeliveryId) -> Result<Option<Ready>, SpoolError> {
+        match self.read_delivery(id) {
+            Ok(Some(mut ready)) => {
+                ready.claimed = true;
+                Ok(Some(ready))
+            }
+            Ok(None) => {
+                self.index().release_claim(id);
+                Ok(None)
+            }
+            Err(error) => {
+                self.let_go_unread(id, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A claimed delivery could not be read: one that is damaged stays set aside, one that the disk
+    /// did not give is looked for again.
+    pub(super) fn let_go_unread(&self, id: DeliveryId, error: &SpoolError) {
+        tracing::error!(message = %id.message, %error, "a delivery cannot be read");
+        if matches!(error, SpoolError::Damaged(_)) {
+            DAMAGED.inc();
+            self.index().release_claim(id);
+        } else {
+            self.index().misplaced(id);
+            self.wake.notify_one();
         }
     }
 

@@ -206,7 +206,7 @@ impl Queue {
         match self.committer.commit(operations).await {
             Ok(()) => {
                 timer.observe_duration();
-                claim.offer(accepted);
+                claim.offer(accepted, Body::OnDisk);
                 Ok(())
             }
             Err(CommitError::Stopping) => Err(Refusal::Stopping),
@@ -256,7 +256,7 @@ impl Queue {
         let again = changes.next.filter(|_| delivery.hold.is_none());
         self.leaves(&ready, again);
         if let Some((claim, accepted)) = notice {
-            claim.offer(accepted);
+            claim.offer(accepted, Body::OnItsWay);
         }
         Ok(())
     }
@@ -336,6 +336,14 @@ impl Queue {
     }
 }
 
+/// Where the body of a message is that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    OnDisk,
+    /// Handed to the committer.
+    OnItsWay,
+}
+
 /// Deliveries that are being written. Dropped before they are offered (the session went away
 /// while its message was being synced), they are left to be found on disk.
 struct Claim<'a> {
@@ -353,10 +361,16 @@ impl<'a> Claim<'a> {
         Self { queue, entries }
     }
 
-    fn offer(mut self, accepted: Accepted) {
+    fn offer(mut self, accepted: Accepted, written: Body) {
+        ACCEPTED.inc();
+        ACCEPTED_OCTETS.inc_by(accepted.message.size());
+        let body = accepted.body.and_then(|pieces| self.queue.bodies.hold(pieces));
+        if body.is_none() && written == Body::OnItsWay {
+            // Nobody could read it yet: it is left to be found on disk.
+            return;
+        }
         let entries = std::mem::take(&mut self.entries);
         let now = self.queue.clock.now();
-        let body = accepted.body.and_then(|pieces| self.queue.bodies.hold(pieces));
         let mut ready = Vec::with_capacity(entries.len());
         let mut index = self.queue.index();
         for (entry, delivery) in entries.iter().zip(accepted.deliveries) {
@@ -365,8 +379,6 @@ impl<'a> Claim<'a> {
             }
         }
         drop(index);
-        ACCEPTED.inc();
-        ACCEPTED_OCTETS.inc_by(accepted.message.size());
         if ready.len() < entries.len() {
             self.queue.wake.notify_one();
         }

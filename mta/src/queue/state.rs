@@ -46,7 +46,8 @@ pub struct Through {
     pub mx: Option<String>,
 }
 
-/// An attempt has ended: `outcomes` are those of the waiting recipients, in their order.
+/// An attempt has ended: `outcomes` are those of the waiting recipients, in their order. Those
+/// beyond were not begun, because the connection had carried all that it may: they go on at once.
 pub fn attempted(
     delivery: &mut Delivery,
     outcomes: Vec<Outcome>,
@@ -56,13 +57,19 @@ pub fn attempted(
     random: &mut StdRng,
 ) -> Changes {
     let hint = hint(&outcomes);
-    delivery.attempts = delivery.attempts.saturating_add(1);
+    let not_begun = waiting(delivery).count() > outcomes.len();
     let changes = change(delivery, outcomes, |failure| match failure.retry {
         Retry::Never => RecipientState::Bounced,
         Retry::Later(_) | Retry::NextHost => RecipientState::Queued,
     });
     let waiting = changes.iter().find(|change| change.state == RecipientState::Queued);
-    let next = waiting.map(|_| schedule.next(delivery.attempts, hint, now, random));
+    if waiting.is_some() || !not_begun {
+        delivery.attempts = delivery.attempts.saturating_add(1);
+    }
+    let next = match waiting {
+        Some(_) => Some(schedule.next(delivery.attempts, hint, now, random)),
+        None => not_begun.then_some(now),
+    };
     if let Some(Transition { outcome: Outcome::Failed(failure), .. }) = waiting {
         delivery.last = Some(Attempt {
             time: now,
@@ -127,7 +134,7 @@ fn change(
     failed: impl Fn(&Failure) -> RecipientState,
 ) -> Vec<Transition> {
     let places: Vec<usize> = waiting(delivery).collect();
-    assert_eq!(places.len(), outcomes.len(), "an attempt says what came of each recipient");
+    assert!(outcomes.len() <= places.len(), "outcomes are those of recipients that wait");
     let mut transitions = Vec::with_capacity(places.len());
     for (place, outcome) in places.into_iter().zip(outcomes) {
         let state = match &outcome {
@@ -216,6 +223,20 @@ mod tests {
         assert_eq!(states, [Delivered, Bounced, Delivered, Expired]);
         assert_eq!(changes.next, None);
         assert_eq!(expired(&mut delivery).transitions, [], "a final state stays");
+    }
+
+    #[test]
+    fn those_not_begun_go_on_at_once_unless_others_must_wait() {
+        let mut fine = delivery(3);
+        let changes = attempt(&mut fine, vec![delivered(), failed(Retry::Never)]);
+        assert_eq!(changes.next, Some(Timestamp::from_millis(1000)));
+        assert_eq!((changes.transitions.len(), fine.attempts), (2, 0));
+        assert_eq!(fine.recipients[2].state, RecipientState::Queued);
+
+        let mut deferred = delivery(3);
+        let changes = attempt(&mut deferred, vec![delivered(), failed(Retry::Later(None))]);
+        assert_eq!(changes.next, Some(Timestamp::from_millis(301_000)));
+        assert_eq!(deferred.attempts, 1);
     }
 
     #[test]

@@ -76,9 +76,15 @@ impl World {
     }
 
     async fn accept(&self, to: &str) -> Id {
-        let id = self.queue.next_id();
-        let submission = Submission {
-            id,
+        let submission = self.submission(to);
+        let id = submission.id;
+        self.queue.accept(submission).await.unwrap();
+        id
+    }
+
+    fn submission(&self, to: &str) -> Submission {
+        Submission {
+            id: self.queue.next_id(),
             sender: ReversePath::NULL,
             recipients: vec![Address::parse(to).unwrap()],
             prefix: Bytes::from_static(b"Received: x\r\n"),
@@ -91,9 +97,7 @@ impl World {
             tags: vec![],
             priority: Priority::default(),
             message_id: None,
-        };
-        self.queue.accept(submission).await.unwrap();
-        id
+        }
     }
 
     /// What the loader hands out in a second.
@@ -204,4 +208,68 @@ async fn octets_that_arrive_are_bounded_first_by_waiting_then_by_a_refusal() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     drop(first);
     assert!(waiting.await.unwrap(), "room that comes free is taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_for_a_while_loses_nothing_on_the_way() {
+    let world = World::new();
+    let first = world.accept("a@x.pe").await;
+    let second = world.accept("b@x.pe").await;
+    // Neither is in memory: they wait on disk, behind what their lane has read.
+    for ready in std::mem::take(&mut *world.hand.0.lock().unwrap()) {
+        world.queue.give_back(&ready);
+    }
+    world.spool.fail_get(Some(Family::Deliveries));
+    let id = DeliveryId { message: first, number: 0 };
+    assert!(matches!(world.queue.take(id).await, Err(LeverError::Spool(_))));
+    world.pass(Duration::from_hours(2));
+    let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
+    assert!(aged.deliveries.is_empty());
+    assert_eq!(aged.in_flight, Some(first), "they are looked at again");
+    assert_eq!(world.queue.depth().0, 0, "nothing stays claimed");
+    world.spool.fail_get(None);
+    let _ = tokio::time::timeout(Duration::from_secs(30), world.queue.run_loader()).await;
+    let found: Vec<Id> =
+        world.hand.0.lock().unwrap().iter().map(|ready| ready.message.id).collect();
+    assert_eq!(found, [first, second], "and found without a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_among_what_is_too_old_costs_nobody_else() {
+    let world = World::new();
+    let mut ids = Vec::new();
+    for to in ["a@x.pe", "b@x.pe", "c@y.pe"] {
+        ids.push(world.accept(to).await);
+    }
+    let torn = |id| {
+        let key = keys::delivery(DeliveryId { message: id, number: 0 });
+        Operation::Put(Family::Deliveries, key, Bytes::from_static(b"\x01torn"))
+    };
+    // The first waits for a connection, the second on disk.
+    let back = world.hand.0.lock().unwrap().remove(1);
+    world.queue.give_back(&back);
+    world.spool.write(&[torn(ids[0]), torn(ids[1])]).unwrap();
+    world.pass(Duration::from_hours(2));
+    let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
+    let taken: Vec<Id> = aged.deliveries.iter().map(|ready| ready.message.id).collect();
+    assert_eq!(taken, [ids[2]]);
+    assert_eq!(world.queue.depth().0, 2, "the first still waits for its connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_without_room_in_memory_is_left_to_be_found_on_disk() {
+    let world = World::new();
+    world.accept("a@x.pe").await;
+    let ready = world.hand.0.lock().unwrap().pop().unwrap();
+    let mut full = Vec::new();
+    while let Some(held) = world.queue.bodies.hold(vec![Bytes::from(vec![0; 1024])]) {
+        full.push(held);
+    }
+    let submission = world.submission("b@y.pe");
+    let notice = submission.id;
+    let changes = Changes { transitions: vec![], next: None };
+    world.queue.conclude(ready, &changes, &[], Some(submission)).unwrap();
+    assert!(world.hand.0.lock().unwrap().is_empty(), "its body could not be read yet");
+    let _ = tokio::time::timeout(Duration::from_secs(1), world.queue.run_loader()).await;
+    assert_eq!(world.hand.0.lock().unwrap()[0].message.id, notice);
 }

@@ -27,6 +27,7 @@ struct State {
     pending: Vec<Operation>,
     fail_sync: bool,
     fail_write: bool,
+    fail_get: Option<Family>,
     free_space: Option<u64>,
     syncs: u64,
 }
@@ -52,6 +53,11 @@ impl MemorySpool {
     /// From now on writes fail as on a full disk (or work again).
     pub fn fail_write(&self, fail: bool) {
         self.lock().fail_write = fail;
+    }
+
+    /// From now on records of this family cannot be read (or all can).
+    pub fn fail_get(&self, family: Option<Family>) {
+        self.lock().fail_get = family;
     }
 
     /// What [`Spool::free_space`] tells.
@@ -113,7 +119,11 @@ impl Spool for MemorySpool {
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, SpoolError> {
-        Ok(self.lock().visible.get(&(family, key.to_vec())).cloned())
+        let state = self.lock();
+        if state.fail_get == Some(family) {
+            return Err(SpoolError::Io("read failed".to_owned()));
+        }
+        Ok(state.visible.get(&(family, key.to_vec())).cloned())
     }
 
     fn scan(
