@@ -11,7 +11,7 @@ use std::path::Path;
 use tests::dialog::Dialog;
 
 fn dialogs() -> Vec<Dialog> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("scripts");
     let mut dialogs: Vec<Dialog> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -61,6 +61,33 @@ async fn one_message_to_many_is_stored_once_and_delivered_once_for_each_domain()
 }
 
 #[tokio::test]
+async fn a_connection_carries_no_more_than_it_may_and_the_rest_goes_on_at_once() {
+    let port = mx_port(52..53);
+    let hosts = hosts(port, 52, vec![Behaviour::default()]);
+    let zone = "a.example MX 10 mx.a.example\nmx.a.example A 127.0.1.52";
+    let more = format!(
+        "[delivery]\n{}recipients_per_transaction = 10\n[delivery.limits]\nmessages_per_connection = 3\n",
+        delivery(port).replace("[\"1s\"]", "[\"1h\"]")
+    );
+    let world = World::start(zone, port, &more).await;
+    let to: Vec<String> = (0..95).map(|n| format!("u{n}@a.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    let id = world.send(SENDER, &to, &message("many")).await;
+    eventually("all arrive", async || (hosts[0].count() == 10).then_some(())).await;
+    assert_eq!(hosts[0].transactions_max(), 3);
+    let all: BTreeSet<String> =
+        hosts[0].taken().into_iter().flat_map(|taken| taken.recipients).collect();
+    assert_eq!(all.len(), 95);
+    let events = eventually("all is told", async || {
+        let events = world.relay.ask(&["trace", &id]).await;
+        (types(&events).len() == 2 * 95).then_some(events)
+    })
+    .await;
+    assert!(!types(&events).contains(&"deferred".to_owned()), "nobody was put off");
+    assert!(world.relay.stop().await);
+}
+
+#[tokio::test]
 async fn hosts_that_are_down_refuse_or_leave_are_passed_over() {
     let port = mx_port(54..58);
     let busy =

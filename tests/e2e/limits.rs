@@ -29,7 +29,7 @@ async fn limited() -> Limited {
     let _ = write!(
         text,
         "[[listener]]\nname = \"few\"\nbind = [\"127.0.0.1:0\"]\ntls = \"off\"\nrelay_from = [\"127.0.0.1/32\"]\nhide_client = true\n\
-         limits = {{ connections_per_trusted_address = 2, command_timeout = \"1s\", data_timeout = \"1s\" }}\n\
+         limits = {{ connections_per_trusted_address = 2, command_timeout = \"3s\", data_timeout = \"3s\" }}\n\
          [[listener]]\nname = \"submission\"\nbind = [\"127.0.0.1:0\"]\nauth = true\n\
          [[account]]\nname = \"boletin\"\npassword_hash = \"{}\"\nlimits = {{ messages_per_hour = 3, recipients_per_day = 5 }}\n",
         hash_password("secreto").unwrap()
@@ -73,15 +73,16 @@ async fn connections_and_time() {
     let address = world.relay.address("few");
     let mut first = Client::connect(address).await.unwrap();
     let mut second = Client::connect(address).await.unwrap();
+    for (line, code) in
+        [("EHLO c", 250), ("MAIL FROM:<a@x.pe>", 250), ("RCPT TO:<b@y.pe>", 250), ("DATA", 354)]
+    {
+        second.command(line, code).await.unwrap();
+    }
+    second.send(b"Subject: x\r\n").await.unwrap();
     let refused = Client::connect(address).await.err().unwrap();
     assert_eq!(refused, "421 4.7.0 Too many connections; try again later");
     assert!(world.hits("connections_per_trusted_address").await);
     assert_eq!(first.reply().await.unwrap(), "421 4.4.2 You took too long; connect again");
-    second.command("EHLO c", 250).await.unwrap();
-    second.command("MAIL FROM:<a@x.pe>", 250).await.unwrap();
-    second.command("RCPT TO:<b@y.pe>", 250).await.unwrap();
-    second.command("DATA", 354).await.unwrap();
-    second.send(b"Subject: x\r\n").await.unwrap();
     assert_eq!(second.reply().await.unwrap(), "421 4.4.2 You took too long; connect again");
     assert!(
         world.relay.ask(&["queue", "list"]).await.as_array().unwrap().is_empty(),

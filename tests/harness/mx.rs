@@ -87,6 +87,7 @@ struct Records {
     by_source_max: usize,
     open_max: usize,
     connections: usize,
+    transactions_max: u32,
 }
 
 /// A server that runs until it is dropped.
@@ -162,6 +163,11 @@ impl MxHost {
     /// Most connections of one source at a time.
     pub fn by_source_max(&self) -> usize {
         lock(&self.records).by_source_max
+    }
+
+    /// Most messages taken over one connection.
+    pub fn transactions_max(&self) -> u32 {
+        lock(&self.records).transactions_max
     }
 
     /// Connections altogether, and most at a time.
@@ -354,6 +360,7 @@ impl Session {
             return Next::Vanish;
         }
         self.taken += 1;
+        records.transactions_max = records.transactions_max.max(self.taken);
         Next::Reply(format!("250 2.0.0 taken as {}", records.taken.len()))
     }
 

@@ -31,7 +31,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
 const EVERYBODY: [&str; 4] = ["message", "metrics", "outside", "smtp"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_owned()
 }
 
 fn read(path: &str) -> String {

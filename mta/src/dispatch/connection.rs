@@ -21,13 +21,18 @@ struct Books {
 
 impl Drop for Books {
     fn drop(&mut self) {
-        let wanting = {
+        {
             let mut state = self.dispatch.state();
             state.wakers.remove(&self.id);
-            state.egress.closed(self.id)
-        };
+            let own = state.egress.closed(self.id);
+            while let Some(site) = state.egress.next_with_room() {
+                self.dispatch.balance(&mut state, &site);
+            }
+            if let Some(own) = own {
+                self.dispatch.balance(&mut state, &own);
+            }
+        }
         self.dispatch.ended.notify_waiters();
-        self.dispatch.balance_all(&wanting);
     }
 }
 
@@ -137,8 +142,9 @@ impl Dispatch {
         let batch = usize::try_from(self.config.recipients_per_transaction).unwrap_or(usize::MAX);
         let mut outcomes = Vec::with_capacity(recipients.len());
         let mut usable = true;
-        for batch in recipients.chunks(batch) {
-            if !usable {
+        for (number, batch) in recipients.chunks(batch).enumerate() {
+            let may = number == 0 || self.state().egress.begin_another(link.id);
+            if !usable || !may {
                 break;
             }
             let transacted = link.connection.deliver(&ready.message, &body.pieces, batch).await;
@@ -146,7 +152,7 @@ impl Dispatch {
             usable = transacted.usable;
         }
         link.carried += 1;
-        if outcomes.len() < recipients.len() {
+        if !usable && outcomes.len() < recipients.len() {
             // What was not begun shares the fate of what broke, or is told that it was not begun.
             let failure = broken(&outcomes).cloned().unwrap_or_else(not_begun);
             outcomes.resize(recipients.len(), Outcome::Failed(failure));

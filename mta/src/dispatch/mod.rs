@@ -18,13 +18,13 @@ use rand::{RngExt, SeedableRng};
 use relay_config::config::Delivery as DeliveryConfig;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::egress::{Action, ConnectionId, Egress, LaneKey, SiteKind, Sources};
+use crate::egress::{Action, ConnectionId, Egress, LaneKey, Refused, SiteKind, Sources};
 use crate::message::{Delivery, Domain, Failure, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
 use crate::queue::{Outlet, Queue, Ready};
-use crate::smtp_out::{Connector, Resolver, Route};
+use crate::smtp_out::{Connector, Resolver, Route, no_source};
 
 /// Domains that are looked up at a time.
 const LOOKUPS_MAX: usize = 200;
@@ -187,7 +187,14 @@ impl Dispatch {
         let kind = if route.smarthost { SiteKind::Smarthost } else { SiteKind::Mx };
         state.sites.insert(Arc::clone(&route.site), Arc::clone(route));
         let key = lane_key(&ready.delivery);
-        state.egress.push((&route.site, kind), &pool, key, ready, now).map_err(Box::new)
+        let pushed = state.egress.push((&route.site, kind), &pool, key, ready, now);
+        pushed.map_err(|(ready, refused)| {
+            let failure = match refused {
+                Refused::Unreachable(failure) => failure,
+                Refused::NoSource => no_source(&pool),
+            };
+            Box::new((ready, failure))
+        })
     }
 
     /// Wakes and opens connections, as egress says.
@@ -288,10 +295,11 @@ impl Dispatch {
             if lost {
                 tracing::error!(source = %source.name, cause = %failure.cause, "a source cannot be used");
                 state.egress.source_lost(&source.name);
-                Vec::new()
-            } else {
-                state.egress.failed_to_open(id, failure, self.queue.now())
             }
+            let failed = state.egress.failed_to_open(id, failure, self.queue.now());
+            // Another source of the pool may go on at once.
+            self.balance(&mut state, &route.site);
+            failed
         };
         for ready in failed {
             let context = Context {

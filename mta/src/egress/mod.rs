@@ -4,13 +4,16 @@
 //! for it, lane by lane, and the connections that are open to it. [`Egress::balance`] says which
 //! connections to wake or to open; a connection that has finished a message pulls the next.
 
+mod connection;
 mod limits;
+mod room;
 mod site;
 mod sites;
 mod sources;
 mod turns;
 
+pub use connection::{Action, ConnectionId, Pull};
 pub use limits::Limits;
-pub use sites::{Action, ConnectionId, Egress, Pull, SiteKind};
+pub use sites::{Egress, Refused, SiteKind};
 pub use sources::Sources;
 pub use turns::LaneKey;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::message::{Failure, Timestamp};
 
+use super::connection::{ConnectionId, ConnectionState};
 use super::limits::{Limits, Spacing};
-use super::sites::ConnectionId;
 use super::turns::Turns;
 
 /// Connections that may be coming up at a time before a burst is known to need more.
@@ -38,6 +38,8 @@ pub(super) struct PoolTurns<T> {
 pub(super) struct Path {
     pub(super) open: u32,
     pub(super) spacing: Spacing,
+    /// It could not be used, through a fault of its own: no connection before this.
+    pub(super) not_before: Timestamp,
 }
 
 impl<T> Site<T> {
@@ -50,6 +52,26 @@ impl<T> PoolTurns<T> {
     /// Up or coming up.
     pub(super) fn connections(&self) -> usize {
         self.opening + self.busy + self.idle.len()
+    }
+
+    /// A connection is in this state from now on.
+    pub(super) fn enter(&mut self, id: ConnectionId, state: ConnectionState) {
+        match state {
+            ConnectionState::Opening => self.opening += 1,
+            ConnectionState::Busy => self.busy += 1,
+            ConnectionState::Idle => self.idle.push(id),
+            ConnectionState::Closing => {}
+        }
+    }
+
+    /// A connection was in this state.
+    pub(super) fn leave(&mut self, id: ConnectionId, state: ConnectionState) {
+        match state {
+            ConnectionState::Opening => self.opening = self.opening.saturating_sub(1),
+            ConnectionState::Busy => self.busy = self.busy.saturating_sub(1),
+            ConnectionState::Idle => self.idle.retain(|idle| *idle != id),
+            ConnectionState::Closing => {}
+        }
     }
 
     /// What waits is more than those that are there, or coming, will soon have carried.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use relay_config::config::Source;
 
-use crate::message::{Failure, Timestamp};
+use crate::message::{Failure, Scope, Timestamp};
 use crate::metrics::limit_hit;
 
+use super::connection::{Action, Connection, ConnectionId, ConnectionState, Pull};
 use super::limits::Limits;
+use super::room::Room;
 use super::site::Site;
 use super::sources::Sources;
 use super::turns::LaneKey;
@@ -21,12 +23,10 @@ const DOWN: Duration = Duration::from_secs(10);
 const ENOUGH: Duration = Duration::from_secs(30);
 /// A connection is worth opening when its path may send within this time.
 const SOON: Duration = Duration::from_secs(1);
+/// Transactions after which a connection makes room for a site that has none to get.
+const YIELD_AFTER: u32 = 20;
 /// A host that failed is tried after the others for this long.
 const AVOID: Duration = Duration::from_mins(1);
-
-/// Names a connection in this run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(u64);
 
 /// What bounds a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,33 +37,13 @@ pub enum SiteKind {
     Smarthost,
 }
 
-/// What is to be done to connections.
+/// Why a delivery cannot wait for a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Open one; answer with [`Egress::opened`] or [`Egress::failed_to_open`].
-    Open {
-        /// Its name.
-        connection: ConnectionId,
-        /// Where to.
-        site: Arc<str>,
-        /// From where.
-        source: Arc<Source>,
-    },
-    /// It is idle and there is something to pull.
-    Wake(ConnectionId),
-}
-
-/// What a connection does next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Pull<T> {
-    /// Deliver this.
-    Deliver(T),
-    /// Nothing to do: keep the connection open until woken or idle for too long.
-    Idle,
-    /// Its path may go again then.
-    Wait(Timestamp),
-    /// It has carried all that it may.
-    Close,
+pub enum Refused {
+    /// The site could not be reached a moment ago.
+    Unreachable(Failure),
+    /// No source of the pool has its address on this machine.
+    NoSource,
 }
 
 /// Everything that may go out now.
@@ -75,26 +55,7 @@ pub struct Egress<T> {
     next_connection: u64,
     connections_max: usize,
     mx_limits: Limits,
-    /// Sites that wanted a connection when the relay had no more to give.
-    starved: Vec<Arc<str>>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    site: Arc<str>,
-    pool: Arc<str>,
-    source: Arc<str>,
-    state: ConnectionState,
-    transactions: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ConnectionState {
-    Opening,
-    Busy,
-    Idle,
-    /// Says goodbye: the server still counts it, nothing can be expected of it.
-    Closing,
+    room: Room,
 }
 
 impl<T> Egress<T> {
@@ -107,7 +68,7 @@ impl<T> Egress<T> {
             next_connection: 0,
             connections_max,
             mx_limits,
-            starved: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -128,7 +89,7 @@ impl<T> Egress<T> {
         &self.sources
     }
 
-    /// A delivery waits for the site. Gives it back with the reason when the site cannot be reached.
+    /// A delivery waits for the site. Gives it back with the reason when that is no use.
     pub fn push(
         &mut self,
         site: (&Arc<str>, SiteKind),
@@ -136,10 +97,15 @@ impl<T> Egress<T> {
         key: LaneKey,
         item: T,
         now: Timestamp,
-    ) -> Result<(), (T, Failure)> {
+    ) -> Result<(), (T, Refused)> {
+        if !self.sources.any_present(pool, |_| true) {
+            return Err((item, Refused::NoSource));
+        }
         let state = self.site(site.0, site.1);
         match &state.down {
-            Some((until, failure)) if *until > now => return Err((item, failure.clone())),
+            Some((until, failure)) if *until > now => {
+                return Err((item, Refused::Unreachable(failure.clone())));
+            }
             Some(_) => state.down = None,
             None => {}
         }
@@ -168,36 +134,65 @@ impl<T> Egress<T> {
         // Pools whose sources have nothing to give.
         let mut spent: Vec<Arc<str>> = Vec::new();
         while let Some(pool) = self.next_to_open(name, &spent, now) {
-            match self.open(name, &pool, now) {
-                Some(action) => actions.push(action),
-                None => spent.push(pool),
+            if self.connections.len() >= self.connections_max {
+                limit_hit("delivery.connections");
+                actions.extend(self.wait_for_room(name));
+                break;
+            }
+            let Some(action) = self.open(name, &pool, now) else {
+                spent.push(pool);
+                continue;
+            };
+            actions.push(action);
+            if self.room.is_wanted() {
+                // Others wait for theirs: one each, in turn.
+                actions.extend(self.wait_for_room(name));
+                break;
             }
         }
         actions
     }
 
-    fn wake_idle(&mut self, name: &Arc<str>) -> Vec<Action> {
-        let Some(site) = self.sites.get_mut(name) else { return Vec::new() };
-        let mut actions = Vec::new();
-        for pool in site.pools.values_mut() {
-            let mut waiting = pool.turns.len();
-            while waiting > 0
-                && let Some(idle) = pool.idle.pop()
-            {
-                if let Some(connection) = self.connections.get_mut(&idle) {
-                    connection.state = ConnectionState::Busy;
-                    pool.busy += 1;
-                    waiting -= 1;
-                    actions.push(Action::Wake(idle));
-                }
-            }
+    /// The site goes to the end of those that wait for a connection; an idle one of another
+    /// site makes room.
+    fn wait_for_room(&mut self, name: &Arc<str>) -> Option<Action> {
+        let idle = self.room.wait(name)?;
+        self.enter(idle, ConnectionState::Busy);
+        Some(Action::Wake(idle))
+    }
+
+    /// The site that may open a connection now, after having waited for one.
+    pub fn next_with_room(&mut self) -> Option<Arc<str>> {
+        if self.connections.len() >= self.connections_max { None } else { self.room.next() }
+    }
+
+    /// A connection changes its state, and the books with it.
+    fn enter(&mut self, id: ConnectionId, state: ConnectionState) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut connection.state, state);
+        if let Some(site) = self.sites.get_mut(&connection.site) {
+            site.pool(&connection.pool).leave(id, before);
+            site.pool(&connection.pool).enter(id, state);
         }
-        actions
+        self.room.set_idle(id, state == ConnectionState::Idle);
+    }
+
+    fn wake_idle(&mut self, name: &Arc<str>) -> Vec<Action> {
+        let Some(site) = self.sites.get(name) else { return Vec::new() };
+        let wanted = site.pools.values().flat_map(|pool| {
+            // The last that had something to do is the least likely to have been left.
+            pool.idle.iter().rev().take(pool.turns.len()).copied()
+        });
+        let wanted: Vec<ConnectionId> = wanted.collect();
+        for idle in &wanted {
+            self.enter(*idle, ConnectionState::Busy);
+        }
+        wanted.into_iter().map(Action::Wake).collect()
     }
 
     /// The pool that may open a connection to the site now.
     fn next_to_open(
-        &mut self,
+        &self,
         name: &Arc<str>,
         spent: &[Arc<str>],
         now: Timestamp,
@@ -215,13 +210,6 @@ impl<T> Egress<T> {
         if site.no_more_until > now && site.open > 0 {
             return None;
         }
-        if self.connections.len() >= self.connections_max {
-            limit_hit("delivery.connections");
-            if !self.starved.contains(name) {
-                self.starved.push(Arc::clone(name));
-            }
-            return None;
-        }
         Some(Arc::clone(pool))
     }
 
@@ -233,6 +221,7 @@ impl<T> Egress<T> {
         let may = |source: &Arc<str>| {
             paths.get(source).is_none_or(|path| {
                 path.open < limits.connections
+                    && path.not_before <= now
                     && (limits.rate.is_none() || path.spacing.next() <= soon)
             })
         };
@@ -260,13 +249,10 @@ impl<T> Egress<T> {
 
     /// A connection is up; it pulls next.
     pub fn opened(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.state = ConnectionState::Busy;
-        if let Some(site) = self.sites.get_mut(&connection.site) {
+        self.enter(id, ConnectionState::Busy);
+        let site = self.connections.get(&id).map(|connection| Arc::clone(&connection.site));
+        if let Some(site) = site.and_then(|site| self.sites.get_mut(&site)) {
             site.down = None;
-            let pool = site.pool(&connection.pool);
-            pool.opening = pool.opening.saturating_sub(1);
-            pool.busy += 1;
         }
     }
 
@@ -280,9 +266,27 @@ impl<T> Egress<T> {
     ) -> Vec<T> {
         let Some(connection) = self.remove(id) else { return Vec::new() };
         let Some(site) = self.sites.get_mut(&connection.site) else { return Vec::new() };
+        let own_fault = failure.scope == Scope::Path;
+        if own_fault {
+            let path = site.paths.entry(Arc::clone(&connection.source)).or_default();
+            path.not_before = now.after(DOWN);
+        }
         if site.pool(&connection.pool).connections() > 0 {
-            site.no_more_until = now.after(ENOUGH);
+            if !own_fault {
+                site.no_more_until = now.after(ENOUGH);
+            }
             return Vec::new();
+        }
+        if own_fault {
+            // It says nothing about the site: other sources of the pool may be heard.
+            let may = |source: &Arc<str>| {
+                site.paths.get(source).is_none_or(|path| path.not_before <= now)
+            };
+            return if self.sources.any_present(&connection.pool, may) {
+                Vec::new()
+            } else {
+                site.pool(&connection.pool).turns.drain()
+            };
         }
         if site.pools.values().all(|pool| pool.connections() == 0) {
             site.down = Some((now.after(DOWN), failure.clone()));
@@ -299,7 +303,8 @@ impl<T> Egress<T> {
     ) -> Pull<T> {
         let Some(connection) = self.connections.get_mut(&id) else { return Pull::Close };
         let Some(site) = self.sites.get_mut(&connection.site) else { return Pull::Close };
-        if connection.transactions >= site.limits.messages_per_connection {
+        let yields = self.room.is_wanted() && connection.transactions >= YIELD_AFTER;
+        if connection.transactions >= site.limits.messages_per_connection || yields {
             return Pull::Close;
         }
         let path = site.paths.entry(Arc::clone(&connection.source)).or_default();
@@ -308,38 +313,46 @@ impl<T> Egress<T> {
         }
         let pool = site.pools.entry(Arc::clone(&connection.pool)).or_default();
         let Some(item) = pool.turns.pop() else {
-            if connection.state == ConnectionState::Busy {
-                pool.busy = pool.busy.saturating_sub(1);
-                pool.idle.push(id);
-                connection.state = ConnectionState::Idle;
+            if self.room.is_wanted() {
+                return Pull::Close;
             }
+            self.enter(id, ConnectionState::Idle);
             return Pull::Idle;
         };
-        if connection.state == ConnectionState::Idle {
-            pool.idle.retain(|idle| *idle != id);
-            pool.busy += 1;
-            connection.state = ConnectionState::Busy;
-        }
         if let Some(rate) = site.limits.rate {
             path.spacing.take(rate, recipients(&item), now);
         }
         connection.transactions += 1;
+        self.enter(id, ConnectionState::Busy);
         Pull::Deliver(item)
+    }
+
+    /// Whether a connection may carry one more transaction of the delivery it pulled, which has
+    /// more recipients than one transaction takes. Counts it.
+    pub fn begin_another(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        let Some(site) = self.sites.get(&connection.site) else { return false };
+        let may = connection.transactions < site.limits.messages_per_connection;
+        connection.transactions += u32::from(may);
+        may
     }
 
     /// A connection will carry nothing more; it counts until [`Egress::closed`]. What waits may need
     /// another one now.
     pub fn closing(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut connection.state, ConnectionState::Closing);
-        let Some(site) = self.sites.get_mut(&connection.site) else { return };
-        let pool = site.pool(&connection.pool);
-        match before {
-            ConnectionState::Opening => pool.opening = pool.opening.saturating_sub(1),
-            ConnectionState::Busy => pool.busy = pool.busy.saturating_sub(1),
-            ConnectionState::Idle => pool.idle.retain(|idle| *idle != id),
-            ConnectionState::Closing => {}
-        }
+        self.enter(id, ConnectionState::Closing);
+    }
+
+    /// Takes out what waits in pools that have no source left on this machine, with their names.
+    pub fn take_stranded(&mut self) -> Vec<(Arc<str>, T)> {
+        let sources = &self.sources;
+        let pools = self.sites.values_mut().flat_map(|site| site.pools.iter_mut());
+        pools
+            .filter(|(name, pool)| !pool.turns.is_empty() && !sources.any_present(name, |_| true))
+            .flat_map(|(name, pool)| {
+                pool.turns.drain().into_iter().map(|item| (Arc::clone(name), item))
+            })
+            .collect()
     }
 
     /// The machine has lost the address of a source: it takes no turns until it is found again.
@@ -352,14 +365,12 @@ impl<T> Egress<T> {
         self.sources.look_again(present);
     }
 
-    /// A connection has ended. Returns the sites that may want another one.
-    pub fn closed(&mut self, id: ConnectionId) -> Vec<Arc<str>> {
-        let mut wanting = std::mem::take(&mut self.starved);
-        if let Some(connection) = self.remove(id) {
-            wanting.push(Arc::clone(&connection.site));
-            self.forget_if_empty(&connection.site);
-        }
-        wanting
+    /// A connection has ended. Returns its site, which may want another one, after those that
+    /// [`Egress::next_with_room`] tells.
+    pub fn closed(&mut self, id: ConnectionId) -> Option<Arc<str>> {
+        let connection = self.remove(id)?;
+        self.forget_if_empty(&connection.site);
+        Some(connection.site)
     }
 
     /// A host of the site failed: it goes behind the others for a while.
@@ -427,14 +438,9 @@ impl<T> Egress<T> {
             if let Some(path) = site.paths.get_mut(&connection.source) {
                 path.open = path.open.saturating_sub(1);
             }
-            let pool = site.pool(&connection.pool);
-            match connection.state {
-                ConnectionState::Opening => pool.opening = pool.opening.saturating_sub(1),
-                ConnectionState::Busy => pool.busy = pool.busy.saturating_sub(1),
-                ConnectionState::Idle => pool.idle.retain(|idle| *idle != id),
-                ConnectionState::Closing => {}
-            }
+            site.pool(&connection.pool).leave(id, connection.state);
         }
+        self.room.set_idle(id, false);
         Some(connection)
     }
 
@@ -534,6 +540,13 @@ mod tests {
     }
 
     impl World {
+        fn open_one(&mut self) -> ConnectionId {
+            match self.egress.balance(&self.site.clone(), NOW)[..] {
+                [Action::Open { connection, .. }] => connection,
+                ref other => unreachable!("{other:?}"),
+            }
+        }
+
         fn push(&mut self, items: std::ops::Range<u32>) {
             for item in items {
                 let site = (&self.site, SiteKind::Mx);
@@ -606,9 +619,119 @@ mod tests {
         let pushed = world.egress.push((&other, SiteKind::Mx), &world.pool, key(), 9, NOW);
         assert!(pushed.is_ok());
         assert_eq!(world.egress.balance(&other, NOW), []);
-        let wanting = world.egress.closed(first[0].0);
-        assert!(wanting.contains(&other));
+        world.egress.closed(first[0].0);
+        assert_eq!(world.egress.next_with_room(), Some(Arc::clone(&other)));
         assert_eq!(world.egress.balance(&other, NOW).len(), 1);
+        assert_eq!(world.egress.next_with_room(), None);
+    }
+
+    /// Opens, pulls and closes as the dispatch does, for so many pulls; counts what each site got.
+    fn carried(world: &mut World, sites: &[Arc<str>], pulls: usize) -> Vec<usize> {
+        let mut counts = vec![0; sites.len()];
+        let mut open: Vec<(ConnectionId, usize)> = Vec::new();
+        let place = |name: &Arc<str>| sites.iter().position(|site| site == name).unwrap();
+        let balance = |world: &mut World, site: &Arc<str>, open: &mut Vec<_>| {
+            for action in world.egress.balance(site, NOW) {
+                if let Action::Open { connection, site, .. } = action {
+                    world.egress.opened(connection);
+                    open.push((connection, place(&site)));
+                }
+            }
+        };
+        for site in sites {
+            balance(world, site, &mut open);
+        }
+        for turn in 0..pulls {
+            let (id, site) = open[turn % open.len()];
+            if let Pull::Deliver(_) = world.pull(id) {
+                counts[site] += 1;
+                continue;
+            }
+            open.retain(|(other, _)| *other != id);
+            let own = world.egress.closed(id).unwrap();
+            while let Some(site) = world.egress.next_with_room() {
+                balance(world, &site, &mut open);
+            }
+            balance(world, &own, &mut open);
+        }
+        counts
+    }
+
+    #[test]
+    fn who_has_no_limit_does_not_hold_what_others_wait_for() {
+        let mut world = world(3, limits(2, 5), 4);
+        let sites: Vec<Arc<str>> = ["smart", "a", "b", "c"].map(Into::into).into();
+        for (number, site) in sites.iter().enumerate() {
+            let kind = if number == 0 { SiteKind::Smarthost } else { SiteKind::Mx };
+            for item in 0..5_000 {
+                world.egress.push((site, kind), &world.pool, key(), item, NOW).unwrap();
+            }
+        }
+        let counts = carried(&mut world, &sites, 4_000);
+        assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
+        assert!(counts[1].abs_diff(counts[3]) <= 12, "those alike get alike: {counts:?}");
+    }
+
+    #[test]
+    fn an_idle_connection_makes_room() {
+        let mut world = world(3, limits(2, 5), 1);
+        world.push(0..1);
+        let first = world.open();
+        assert_eq!(world.pull(first[0].0), Pull::Deliver(0));
+        assert_eq!(world.pull(first[0].0), Pull::Idle);
+        let other: Arc<str> = "mx.y.pe".into();
+        world.egress.push((&other, SiteKind::Mx), &world.pool, key(), 9, NOW).unwrap();
+        assert_eq!(world.egress.balance(&other, NOW), [Action::Wake(first[0].0)]);
+        assert_eq!(world.egress.balance(&other, NOW), [], "one is enough");
+        assert_eq!(world.pull(first[0].0), Pull::Close);
+    }
+
+    #[test]
+    fn a_pool_without_sources_keeps_nothing_in_memory() {
+        let mut world = world(2, limits(2, 5), 100);
+        world.push(0..2);
+        world.egress.source_lost("ip-0");
+        assert_eq!(world.egress.take_stranded(), []);
+        world.push(2..3);
+        world.egress.source_lost("ip-1");
+        let stranded: Vec<u32> =
+            world.egress.take_stranded().into_iter().map(|(_, item)| item).collect();
+        assert_eq!(stranded, [0, 1, 2]);
+        let refused = world.egress.push((&world.site, SiteKind::Mx), &world.pool, key(), 4, NOW);
+        assert_eq!(refused, Err((4, Refused::NoSource)));
+        world.egress.look_for_sources(|source| &*source.name == "ip-1");
+        world.push(5..6);
+        assert_eq!(world.open()[0].1, "ip-1");
+    }
+
+    #[test]
+    fn a_fault_of_one_source_leaves_the_mail_to_the_others() {
+        let mut world = world(2, limits(2, 5), 100);
+        world.push(0..1);
+        let own_fault = Failure { scope: Scope::Path, ..failure() };
+        let first = world.open_one();
+        assert!(world.egress.failed_to_open(first, &own_fault, NOW).is_empty());
+        world.push(1..2);
+        let second = world.open_one();
+        let all = world.egress.failed_to_open(second, &own_fault, NOW);
+        assert_eq!(all, [0, 1], "no source of the pool can");
+        assert!(world.egress.balance(&world.site.clone(), NOW).is_empty());
+        world.push(2..3);
+        assert!(world.open().is_empty(), "each waits a while");
+        let later = NOW.after(DOWN);
+        assert_eq!(world.egress.balance(&world.site.clone(), later).len(), 1);
+    }
+
+    #[test]
+    fn transactions_of_one_delivery_count_each() {
+        let mut world = world(1, limits(2, 5), 100);
+        world.push(0..9);
+        let open = world.open();
+        assert_eq!(world.pull(open[0].0), Pull::Deliver(0));
+        assert!(world.egress.begin_another(open[0].0));
+        assert!(world.egress.begin_another(open[0].0));
+        assert!(!world.egress.begin_another(open[0].0), "three is the limit");
+        assert_eq!(world.pull(open[0].0), Pull::Close);
     }
 
     #[test]
@@ -621,7 +744,7 @@ mod tests {
         assert_eq!(failed, [0, 1, 2]);
         let site = (&world.site.clone(), SiteKind::Mx);
         let refused = world.egress.push(site, &world.pool, key(), 4, NOW);
-        assert_eq!(refused, Err((4, failure())));
+        assert_eq!(refused, Err((4, Refused::Unreachable(failure()))));
         let later = NOW.after(DOWN);
         assert_eq!(world.egress.push(site, &world.pool, key(), 4, later), Ok(()));
     }

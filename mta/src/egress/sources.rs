@@ -69,6 +69,13 @@ impl Sources {
         None
     }
 
+    /// Whether some source of the pool has its address on this machine and is `wanted`.
+    pub fn any_present(&self, pool: &str, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
+        let present = |name: &Arc<str>| self.sources.get(name).is_some_and(|state| state.present);
+        let pool = self.pools.get(pool);
+        pool.is_some_and(|pool| pool.active.iter().any(|name| present(name) && wanted(name)))
+    }
+
     /// This machine has lost its address.
     pub fn lost(&mut self, source: &str) {
         if let Some(state) = self.sources.get_mut(source) {
@@ -143,5 +150,8 @@ mod tests {
         let mut missing = sources(&["a", "b", "c"], &["b"]);
         assert_eq!(turns(&mut missing, 2, |_| true), "b b");
         assert!(all.next("q", |_| true).is_none());
+        assert!(missing.any_present("p", |_| true) && !missing.any_present("p", |it| &**it == "a"));
+        missing.lost("b");
+        assert!(!missing.any_present("p", |_| true) && !missing.any_present("q", |_| true));
     }
 }

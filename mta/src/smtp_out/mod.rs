@@ -14,7 +14,7 @@ pub use connect::{Connector, Host};
 pub use driver::{Connection, Transacted};
 pub use route::{Resolver, Route};
 pub use tls_policy::TlsClients;
-pub use trouble::{not_begun, spool as unreadable};
+pub use trouble::{no_source, not_begun, spool as unreadable};
 
 use std::time::Duration;
 

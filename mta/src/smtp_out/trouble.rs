@@ -119,13 +119,7 @@ pub(super) fn not_connected(error: &io::Error) -> Failure {
     ) || matches!(error.raw_os_error(), Some(23 | 24));
     if local {
         let cause = format!("this machine cannot connect: {}", plain(error));
-        return Failure {
-            scope: Scope::Path,
-            fault: Fault::Local,
-            retry: Retry::Later(None),
-            reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
-            cause,
-        };
+        return own_fault(EnhancedCode::new(4, 3, 5), cause);
     }
     session(Fault::Peer, EnhancedCode::new(4, 4, 1), format!("no connection: {}", plain(error)))
 }
@@ -214,7 +208,13 @@ pub(super) fn no_common_family(host: &str) -> Failure {
     let cause = format!(
         "{host} cannot be reached from this source: one has IPv4 only, the other IPv6 only"
     );
-    session(Fault::Local, EnhancedCode::new(4, 4, 4), cause)
+    own_fault(EnhancedCode::new(4, 4, 4), cause)
+}
+
+/// No source of the pool has its address on this machine.
+pub fn no_source(pool: &str) -> Failure {
+    let cause = format!("this machine has the address of no source of the pool \"{pool}\"");
+    own_fault(EnhancedCode::new(4, 3, 5), cause)
 }
 
 /// The connection ended before these recipients had their turn.
@@ -234,6 +234,17 @@ pub fn spool(cause: String) -> Failure {
             EnhancedCode::new(4, 3, 0),
             "the message could not be read from the spool",
         ),
+        cause,
+    }
+}
+
+/// The source cannot be used for this; another might.
+fn own_fault(code: EnhancedCode, cause: String) -> Failure {
+    Failure {
+        scope: Scope::Path,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(451, code, cause.clone()),
         cause,
     }
 }
@@ -399,7 +410,8 @@ mod tests {
         assert_eq!(null_mx("x.pe").reply.code, 556);
         check(&loops_back("x.pe"), Scope::Site, Fault::Dns, never, "5.4.6");
         check(&forbidden("mx.x.pe"), Scope::Session, Fault::Policy, never, "5.4.4");
-        check(&no_common_family("mx.x.pe"), Scope::Session, Fault::Local, Retry::NextHost, "4.4.4");
+        check(&no_common_family("mx.x.pe"), Scope::Path, Fault::Local, Retry::Later(None), "4.4.4");
+        check(&no_source("p"), Scope::Path, Fault::Local, Retry::Later(None), "4.3.5");
         check(&not_begun(), Scope::Session, Fault::Peer, Retry::NextHost, "4.4.2");
         let odd = unexpected(Final, &reply("354 what"));
         check(&odd, Scope::Message, Fault::Peer, later, "4.4.2");
