@@ -158,6 +158,11 @@ impl Relay {
         Arc::clone(&self.control) as Arc<dyn Control>
     }
 
+    /// Whether the spool answers: not before it does.
+    pub async fn is_well(&self) -> bool {
+        self.queue.barrier().await.is_ok()
+    }
+
     /// Returns when the spool has failed, with the reason: only a fresh start helps.
     pub async fn failed(&self) -> String {
         let mut health = self.queue.health();

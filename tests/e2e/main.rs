@@ -10,4 +10,5 @@ mod limits;
 mod peers;
 mod routes;
 mod scripts;
+mod service;
 mod world;

@@ -7,6 +7,7 @@ mod password;
 mod queue;
 mod serve;
 mod sources;
+mod supervisor;
 mod trace;
 
 use std::path::PathBuf;

@@ -9,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{Relay, World, missing_sources};
-use crate::outside::real::{SystemClock, SystemDns, SystemNet};
+use crate::outside::Net;
+use crate::outside::real::{InheritedNet, SystemClock, SystemDns, SystemNet};
 use crate::spool::{Committer, Spool};
 
-use super::load;
+use super::{load, supervisor};
 
 pub(super) fn serve(path: &Path) -> Result<(), String> {
     let config = Arc::new(load(path)?);
@@ -22,11 +23,13 @@ pub(super) fn serve(path: &Path) -> Result<(), String> {
     for missing in missing_sources(&config, &SystemNet) {
         eprintln!("warning: {missing}");
     }
+    let net = InheritedNet::from_environment()
+        .map_err(|error| format!("the sockets that systemd handed over: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(run(config))
+    runtime.map_err(|error| error.to_string())?.block_on(run(config, net))
 }
 
-async fn run(config: Arc<Config>) -> Result<(), String> {
+async fn run(config: Arc<Config>, net: InheritedNet) -> Result<(), String> {
     let (mut term, mut interrupt) = signals()?;
     let data_dir = &config.server.data_dir;
     std::fs::create_dir_all(data_dir).map_err(|error| {
@@ -36,16 +39,22 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
     let committer = Committer::start(Arc::clone(&spool), config.server.min_free_space.0);
     let (committer, _thread) = committer.map_err(|error| error.to_string())?;
     let dns = SystemDns::new(&config.dns)?;
+    let net = Arc::new(net);
     let world = World {
         clock: Arc::new(SystemClock),
         dns: Arc::new(dns),
-        net: Arc::new(SystemNet),
+        net: Arc::clone(&net) as Arc<dyn Net>,
         spool,
         committer,
         seed: rand::random(),
     };
     let mut relay = Relay::start(Arc::clone(&config), world)?;
     let admin = relay.open(&config).await?;
+    for socket in net.unclaimed() {
+        eprintln!(
+            "warning: systemd opened {socket}, and no listener has it in `bind`: nobody answers there"
+        );
+    }
     announce(&relay, admin);
     tokio::select! {
         why = relay.failed() => {
@@ -54,7 +63,9 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
         }
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
+        () = supervisor::watch(|| relay.is_well()) => {}
     }
+    supervisor::stopping();
     eprintln!("tambo stopping: what is in flight ends first");
     relay.drain().await;
     Ok(())
@@ -64,7 +75,9 @@ fn announce(relay: &Relay, admin: Option<std::net::SocketAddr>) {
     let mut places: Vec<String> =
         relay.addresses().iter().map(|(name, address)| format!("{name} on {address}")).collect();
     places.extend(admin.map(|address| format!("admin on {address}")));
-    eprintln!("tambo ready: {}", places.join(", "));
+    let places = places.join(", ");
+    eprintln!("tambo ready: {places}");
+    supervisor::ready(&places);
 }
 
 fn signals() -> Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal), String> {

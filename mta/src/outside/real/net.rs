@@ -27,8 +27,7 @@ impl Net for SystemNet {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Box::new(SystemListener(TcpListener::from_std(socket.into())?)))
+        listener(socket.into())
     }
 
     fn connect(&self, from: IpAddr, to: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
@@ -49,6 +48,12 @@ impl Net for SystemNet {
     fn has_address(&self, address: IpAddr) -> bool {
         address.is_unspecified() || std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
     }
+}
+
+/// A socket that listens, opened here or elsewhere.
+pub(super) fn listener(socket: std::net::TcpListener) -> io::Result<BoxListener> {
+    socket.set_nonblocking(true)?;
+    Ok(Box::new(SystemListener(TcpListener::from_std(socket)?)))
 }
 
 struct SystemListener(TcpListener);
