@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Control};
 use crate::control::RelayControl;
+use crate::current::Current;
 use crate::dispatch::{Dispatch, Parts};
 use crate::egress::Sources;
 use crate::message::Id;
@@ -19,7 +20,8 @@ use crate::outside::{MailDns, Net, WallClock};
 use crate::policy::Policy;
 use crate::queue::schedule::Schedule;
 use crate::queue::{self, Queue};
-use crate::smtp_in::{Authenticator, Listeners, ServerTls, Shared};
+use crate::reload::waits_for_restart;
+use crate::smtp_in::{Authenticator, Listeners, Shared, Terms};
 use crate::smtp_out::{Connector, Resolver, TlsClients};
 use crate::spool::{Committer, Spool, SpoolHealth, off_thread};
 
@@ -44,6 +46,10 @@ pub struct World {
 
 /// A relay that runs.
 pub struct Relay {
+    /// As it was when the relay was started: what cannot change is still that.
+    started: Arc<Config>,
+    config: Arc<Current<Config>>,
+    shared: Arc<Shared>,
     queue: Arc<Queue>,
     dispatch: Arc<Dispatch>,
     control: Arc<RelayControl>,
@@ -75,12 +81,7 @@ impl Relay {
         let listeners = Listeners::bind(&*world.net, &config.listeners, limits.connections)
             .map_err(|(address, error)| bind_error(address, &error))?;
         let addresses = listeners.addresses();
-        let tls = config
-            .tls
-            .as_ref()
-            .map(ServerTls::load)
-            .transpose()
-            .map_err(|error| error.to_string())?;
+        let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
         let own = addresses.iter().map(|(_, address)| *address).collect();
         let dispatch = dispatch(&config, &world, &queue, &policy, own);
         let (stop, stopped) = watch::channel(false);
@@ -89,13 +90,13 @@ impl Relay {
             Authenticator::new(cores, limits.password_queue, limits.password_failures)?;
         let shared = Shared {
             queue: Arc::clone(&queue),
-            policy,
+            terms: Current::new(terms),
             authenticator: Arc::new(authenticator),
-            tls,
             stop: stopped,
         };
+        let shared = Arc::new(shared);
         let mut fronts = JoinSet::new();
-        fronts.spawn(listeners.run(Arc::new(shared)));
+        fronts.spawn(listeners.run(Arc::clone(&shared)));
         let mut tasks = JoinSet::new();
         let loader = Arc::clone(&queue);
         tasks.spawn(async move { loader.run_loader().await });
@@ -105,13 +106,28 @@ impl Relay {
             tasks.spawn(sweep_orphans(sweeper, highest));
         }
         tracing::info!(lanes, "the queue is open");
+        let started = Arc::clone(&config);
+        let config = Arc::new(Current::new(config));
         let control = Arc::new(RelayControl {
             queue: Arc::clone(&queue),
             dispatch: Arc::clone(&dispatch),
-            config,
+            config: Arc::clone(&config),
         });
         let committer = world.committer;
-        Ok(Self { queue, dispatch, control, sink: None, stop, fronts, tasks, addresses, committer })
+        Ok(Self {
+            started,
+            config,
+            shared,
+            queue,
+            dispatch,
+            control,
+            sink: None,
+            stop,
+            fronts,
+            tasks,
+            addresses,
+            committer,
+        })
     }
 
     /// Opens the control socket and the event files in `data_dir`, and `admin.bind`. Returns
@@ -156,6 +172,20 @@ impl Relay {
     /// What can be asked of it.
     pub fn control(&self) -> Arc<dyn Control> {
         Arc::clone(&self.control) as Arc<dyn Control>
+    }
+
+    /// Goes on by another configuration, without dropping a session or a connection; certificates
+    /// are read again in any case. Returns what waits for a restart; an error leaves everything as
+    /// it was.
+    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, String> {
+        let policy = Arc::new(self.shared.terms.get().policy.reloaded(&config));
+        let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
+        let waits = waits_for_restart(&self.started, &config);
+        self.shared.terms.set(terms);
+        self.dispatch.reload(&config, policy);
+        self.queue.set_options(options(&config));
+        self.config.set(config);
+        Ok(waits)
     }
 
     /// Whether the spool answers: not before it does.
@@ -233,7 +263,7 @@ fn dispatch(
         dns: Arc::clone(&world.dns),
         clock: Arc::clone(&world.clock),
         tls: TlsClients::new(),
-        delivery: config.delivery.clone(),
+        delivery: Current::new(config.delivery.clone()),
         own,
     };
     Dispatch::start(Parts {
@@ -241,7 +271,6 @@ fn dispatch(
         resolver: Resolver::new(Arc::clone(&world.dns), Arc::clone(config)),
         connector,
         policy: Arc::clone(policy),
-        config: config.delivery.clone(),
         sources: Sources::new(&config.sources, &config.pools, present),
         seed: world.seed,
     })

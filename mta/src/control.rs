@@ -9,6 +9,7 @@ use crate::admin::{
     Acted, Action, Control, ControlError, Order, QueueAnswer, QueueQuery, Refused, Row, SourceRow,
     Status,
 };
+use crate::current::Current;
 use crate::dispatch::Dispatch;
 use crate::message::{Delivery, DeliveryId, Event, Id, Message};
 use crate::outcome::{self, Question};
@@ -31,7 +32,7 @@ pub struct RelayControl {
     /// Connections.
     pub dispatch: Arc<Dispatch>,
     /// What the operator decided.
-    pub config: Arc<Config>,
+    pub config: Arc<Current<Config>>,
 }
 
 impl RelayControl {
@@ -97,7 +98,8 @@ impl Control for RelayControl {
     }
 
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {
-        let standby = self.config.pools.iter().flat_map(|pool| &pool.standby);
+        let config = self.config.get();
+        let standby = config.pools.iter().flat_map(|pool| &pool.standby);
         let standby: Vec<Arc<str>> = standby.cloned().collect();
         let sources = self.dispatch.sources();
         Box::pin(async move {

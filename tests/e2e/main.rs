@@ -8,6 +8,7 @@ mod delivery;
 mod levers;
 mod limits;
 mod peers;
+mod reload;
 mod routes;
 mod scripts;
 mod service;

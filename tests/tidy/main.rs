@@ -10,8 +10,10 @@ const LINES_MAX: usize = 500;
 /// Tables may be long.
 const TABLES: [&str; 1] = ["relay-config/src/sections.rs"];
 
-/// Stage → what it may use beside `message`, `metrics`, `outside` and `smtp`.
-const IMPORTS: [(&str, &[&str]); 15] = [
+/// Stage → what it may use beside [`EVERYBODY`].
+const IMPORTS: [(&str, &[&str]); 17] = [
+    ("current", &[]),
+    ("reload", &[]),
     ("message", &[]),
     ("metrics", &[]),
     ("outside", &[]),
@@ -28,7 +30,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("control", &["admin", "dispatch", "outcome", "queue", "spool"]),
     ("cli", &["admin", "app", "smtp_in", "spool"]),
 ];
-const EVERYBODY: [&str; 4] = ["message", "metrics", "outside", "smtp"];
+const EVERYBODY: [&str; 5] = ["current", "message", "metrics", "outside", "smtp"];
 
 fn root() -> PathBuf {
     Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_owned()

@@ -1,11 +1,11 @@
-//! `tambo serve`: runs the relay until SIGTERM or SIGINT.
+//! `tambo serve`: runs the relay until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use relay_config::Config;
 use relay_config::config::LogFormat;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{Relay, World, missing_sources};
@@ -26,11 +26,11 @@ pub(super) fn serve(path: &Path) -> Result<(), String> {
     let net = InheritedNet::from_environment()
         .map_err(|error| format!("the sockets that systemd handed over: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(run(config, net))
+    runtime.map_err(|error| error.to_string())?.block_on(run(path, config, net))
 }
 
-async fn run(config: Arc<Config>, net: InheritedNet) -> Result<(), String> {
-    let (mut term, mut interrupt) = signals()?;
+async fn run(path: &Path, config: Arc<Config>, net: InheritedNet) -> Result<(), String> {
+    let mut signals = Signals::new()?;
     let data_dir = &config.server.data_dir;
     std::fs::create_dir_all(data_dir).map_err(|error| {
         format!("{}: {error}; make it and give it to the service's user", data_dir.display())
@@ -56,15 +56,7 @@ async fn run(config: Arc<Config>, net: InheritedNet) -> Result<(), String> {
         );
     }
     announce(&relay, admin);
-    tokio::select! {
-        why = relay.failed() => {
-            // Nothing that is tried now could be written: a fresh start finds out what the disk holds.
-            return Err(format!("the spool failed: {why}; the relay ends so that it can be started afresh"));
-        }
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-        () = supervisor::watch(|| relay.is_well()) => {}
-    }
+    until_stopped(path, &relay, &mut signals).await?;
     supervisor::stopping();
     eprintln!("tambo stopping: what is in flight ends first");
     relay.drain().await;
@@ -80,9 +72,55 @@ fn announce(relay: &Relay, admin: Option<std::net::SocketAddr>) {
     supervisor::ready(&places);
 }
 
-fn signals() -> Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal), String> {
-    let listen = |kind| signal(kind).map_err(|error| error.to_string());
-    Ok((listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?))
+/// Runs until it is told to stop, and reloads when told to; an error when the spool has failed.
+async fn until_stopped(path: &Path, relay: &Relay, signals: &mut Signals) -> Result<(), String> {
+    let mut watch = std::pin::pin!(supervisor::watch(|| relay.is_well()));
+    loop {
+        tokio::select! {
+            why = relay.failed() => {
+                // Nothing that is tried now could be written: a fresh start finds out what the disk holds.
+                return Err(format!("the spool failed: {why}; the relay ends so that it can be started afresh"));
+            }
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => reload(path, relay),
+            () = &mut watch => {}
+        }
+    }
+}
+
+/// Reads the configuration again; a bad one changes nothing.
+fn reload(path: &Path, relay: &Relay) {
+    supervisor::reloading();
+    let status = match load(path).and_then(|config| relay.reload(Arc::new(config))) {
+        Ok(waits) => {
+            for change in waits {
+                eprintln!("warning: {change}: that waits for a restart");
+            }
+            "the configuration was reloaded".to_owned()
+        }
+        Err(error) => format!("not reloaded, the configuration in force stays: {error}"),
+    };
+    eprintln!("tambo: {status}");
+    supervisor::ready(&status);
+}
+
+/// What the operator says with `kill` and systemd.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| error.to_string());
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
 }
 
 #[cfg(feature = "rocks")]

@@ -9,6 +9,14 @@ pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The configuration is read again; [`ready`] ends that.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the clock cannot be read"),
+    }
+}
+
 /// What is in flight ends.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("what is in flight ends first")]);

@@ -86,6 +86,7 @@ impl Dispatch {
     async fn work(&self, link: &mut Link, waker: &Notify) -> bool {
         loop {
             let now = self.queue.now();
+            let idle_timeout = self.connector.delivery.get().idle_timeout;
             let pulled = if self.may_start() {
                 self.state().egress.pull(link.id, now, |ready: &Ready| ready.recipients().len())
             } else {
@@ -102,12 +103,12 @@ impl Dispatch {
                     tokio::select! {
                         biased;
                         () = waker.notified() => {}
-                        () = link.connection.watch(self.config.idle_timeout) => return true,
+                        () = link.connection.watch(idle_timeout) => return true,
                     }
                 }
                 Pull::Wait(until) => {
                     let wait = until.since(now);
-                    if wait > self.config.idle_timeout {
+                    if wait > idle_timeout {
                         return true;
                     }
                     tokio::select! {
@@ -139,7 +140,8 @@ impl Dispatch {
             }
         };
         let recipients = ready.recipients();
-        let batch = usize::try_from(self.config.recipients_per_transaction).unwrap_or(usize::MAX);
+        let batch = self.connector.delivery.get().recipients_per_transaction;
+        let batch = usize::try_from(batch).unwrap_or(usize::MAX);
         let mut outcomes = Vec::with_capacity(recipients.len());
         let mut usable = true;
         for (number, batch) in recipients.chunks(batch).enumerate() {

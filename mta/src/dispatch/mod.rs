@@ -15,9 +15,11 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use prometheus::{IntCounterVec, IntGauge};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use relay_config::Config;
 use relay_config::config::Delivery as DeliveryConfig;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::current::Current;
 use crate::egress::{Action, ConnectionId, Egress, LaneKey, Refused, SiteKind, Sources};
 use crate::message::{Delivery, Domain, Failure, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
@@ -54,10 +56,9 @@ pub(crate) fn declare_metrics() {
 pub struct Dispatch {
     me: Weak<Self>,
     pub(crate) queue: Arc<Queue>,
-    resolver: Resolver,
+    resolver: Current<Resolver>,
     connector: Connector,
-    policy: Arc<Policy>,
-    config: DeliveryConfig,
+    policy: Current<Policy>,
     state: Mutex<State>,
     random: Mutex<StdRng>,
     lookups: Semaphore,
@@ -86,8 +87,6 @@ pub struct Parts {
     pub connector: Connector,
     /// Whose failures are reported where; our name.
     pub policy: Arc<Policy>,
-    /// What the operator decided.
-    pub config: DeliveryConfig,
     /// Sources and pools.
     pub sources: Sources,
     /// For jitter and the order of equal hosts.
@@ -97,16 +96,15 @@ pub struct Parts {
 impl Dispatch {
     /// Takes what the queue hands out from now on.
     pub fn start(parts: Parts) -> Arc<Self> {
-        let limits = (&parts.config.limits).into();
-        let connections = usize::try_from(parts.config.connections).unwrap_or(usize::MAX);
-        let egress = Egress::new(parts.sources, limits, connections);
+        let delivery = parts.connector.delivery.get();
+        let egress =
+            Egress::new(parts.sources, (&delivery.limits).into(), connections_max(&delivery));
         let dispatch = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             queue: parts.queue,
-            resolver: parts.resolver,
+            resolver: Current::new(parts.resolver),
             connector: parts.connector,
-            policy: parts.policy,
-            config: parts.config,
+            policy: Current::new(parts.policy),
             state: Mutex::new(State {
                 egress,
                 routes: HashMap::new(),
@@ -121,6 +119,21 @@ impl Dispatch {
         });
         dispatch.queue.set_outlet(Arc::clone(&dispatch) as Arc<dyn Outlet>);
         dispatch
+    }
+
+    /// Goes on by another configuration: what is in flight ends as it began, what waits is
+    /// routed afresh at its next attempt.
+    pub fn reload(&self, config: &Arc<Config>, policy: Arc<Policy>) {
+        let present =
+            |source: &relay_config::config::Source| self.connector.net.has_address(source.address);
+        let sources = Sources::new(&config.sources, &config.pools, present);
+        let delivery = &config.delivery;
+        self.resolver.set(self.resolver.get().reloaded(Arc::clone(config)));
+        self.policy.set(policy);
+        self.connector.delivery.set(delivery.clone());
+        let mut state = self.state();
+        state.egress.reconfigure(sources, (&delivery.limits).into(), connections_max(delivery));
+        state.routes.clear();
     }
 
     /// No delivery is started any more; returns when those in flight have ended.
@@ -171,7 +184,7 @@ impl Dispatch {
     fn pool_of(&self, state: &State, ready: &Ready) -> Arc<str> {
         match &ready.message.pool {
             Some(pool) if state.egress.has_pool(pool) => pool.as_str().into(),
-            _ => Arc::clone(&self.config.pool),
+            _ => Arc::clone(&self.connector.delivery.get().pool),
         }
     }
 
@@ -231,7 +244,7 @@ impl Dispatch {
         let found = {
             let _turn = self.lookups.acquire().await;
             match Domain::parse(&name) {
-                Ok(domain) => self.resolver.route(&domain, self.queue.now()).await,
+                Ok(domain) => self.resolver.get().route(&domain, self.queue.now()).await,
                 Err(_) => Err(crate::smtp_out::unreadable(format!("{name} is no domain"))),
             }
         };
@@ -364,6 +377,10 @@ impl Outlet for Dispatch {
         }
         state.egress.take(&lane_key(delivery), wanted)
     }
+}
+
+fn connections_max(delivery: &DeliveryConfig) -> usize {
+    usize::try_from(delivery.connections).unwrap_or(usize::MAX)
 }
 
 fn lane_key(delivery: &Delivery) -> LaneKey {

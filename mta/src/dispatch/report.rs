@@ -102,7 +102,7 @@ impl Dispatch {
         if failed.is_empty() {
             return None;
         }
-        let to = match self.policy.dsn_of(&ready.message.account) {
+        let to = match self.policy.get().dsn_of(&ready.message.account) {
             DsnPolicy::Off => return None,
             DsnPolicy::Sender => sender.clone(),
             DsnPolicy::To(mailbox) => Address::parse(&mailbox).ok()?,
@@ -118,7 +118,8 @@ impl Dispatch {
             body.map_or_else(none, |body| outcome::original_headers(&ready.message, &body.pieces))
         };
         let (id, now) = (self.queue.next_id(), self.queue.now());
-        let names = (self.policy.hostname.as_str(), mx);
+        let policy = self.policy.get();
+        let names = (policy.hostname.as_str(), mx);
         Some(outcome::notice((id, to), &ready.message, &failed, &headers, names, now))
     }
 }

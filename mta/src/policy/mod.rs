@@ -30,7 +30,7 @@ pub struct Policy {
     pub postmaster: Address,
     accounts: HashMap<Arc<str>, Arc<Account>>,
     pools: Vec<Arc<str>>,
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 /// Leave to relay, and on whose account.
@@ -57,8 +57,14 @@ impl Policy {
                 .expect("the configuration has checked the postmaster's address"),
             accounts: accounts.collect(),
             pools: config.pools.iter().map(|pool| Arc::clone(&pool.name)).collect(),
-            ledger: Mutex::new(Ledger::default()),
+            ledger: Arc::default(),
         }
+    }
+
+    /// From another configuration; what accounts have sent still counts.
+    #[must_use]
+    pub fn reloaded(&self, config: &Config) -> Self {
+        Self { ledger: Arc::clone(&self.ledger), ..Self::new(config) }
     }
 
     /// The account of this name.

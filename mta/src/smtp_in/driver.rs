@@ -84,7 +84,8 @@ async fn converse(
     } else {
         (stream, None)
     };
-    let setup = Setup { listener: Arc::clone(&listener), policy: Arc::clone(&shared.policy) };
+    let setup =
+        Setup { listener: Arc::clone(&listener), policy: Arc::clone(&shared.terms.get().policy) };
     let queue = Arc::clone(&shared.queue);
     let session =
         Session::new(Arc::new(setup), client.ip(), tls, Box::new(move || queue.next_id()));
@@ -132,8 +133,11 @@ impl Connection {
                 }
                 Step::StartTls => self.start_tls().await?,
                 Step::Verify(login) => {
-                    let (authenticator, policy) = (&self.shared.authenticator, &self.shared.policy);
-                    let verdict = authenticator.verify(policy, login, self.client.ip()).await;
+                    // An account that was taken away can't log in to a session that is open, either.
+                    let terms = self.shared.terms.get();
+                    let authenticator = &self.shared.authenticator;
+                    let client = self.client.ip();
+                    let verdict = authenticator.verify(&terms.policy, login, client).await;
                     self.session.verified(verdict);
                 }
                 Step::Reserve(octets) => {
@@ -257,7 +261,8 @@ impl Connection {
 }
 
 async fn handshake(stream: BoxStream, shared: &Shared) -> io::Result<(BoxStream, String)> {
-    let Some(server_tls) = &shared.tls else {
+    let terms = shared.terms.get();
+    let Some(server_tls) = &terms.tls else {
         return Err(io::Error::other("there is no certificate"));
     };
     let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, server_tls.acceptor().accept(stream));

@@ -1,15 +1,18 @@
 //! Accepts connections on all addresses of all listeners.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_config::Config;
 use relay_config::config::{Listener, ListenerTls};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::current::Current;
 use crate::outside::{BoxListener, BoxStream, Net};
 use crate::policy::Policy;
 use crate::queue::Queue;
@@ -17,7 +20,7 @@ use crate::queue::Queue;
 use super::auth::Authenticator;
 use super::driver;
 use super::gate::Gate;
-use super::tls::ServerTls;
+use super::tls::{ServerTls, TlsFileError};
 
 /// After accepting failed (no file descriptors), it is tried again this much later.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -28,14 +31,36 @@ const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Shared {
     /// Where mail goes.
     pub queue: Arc<Queue>,
-    /// Who may send.
-    pub policy: Arc<Policy>,
+    /// What a reload replaces.
+    pub terms: Current<Terms>,
     /// Checks passwords.
     pub authenticator: Arc<Authenticator>,
-    /// The certificate.
-    pub tls: Option<ServerTls>,
     /// Becomes true when the relay stops.
     pub stop: watch::Receiver<bool>,
+}
+
+/// On which terms clients are served; a session takes them as they are when it starts.
+pub struct Terms {
+    /// Who may send.
+    pub policy: Arc<Policy>,
+    /// The certificate.
+    pub tls: Option<ServerTls>,
+    /// What each listener offers, by name.
+    pub listeners: HashMap<Arc<str>, Arc<Listener>>,
+}
+
+impl Terms {
+    /// From the configuration.
+    pub fn new(config: &Config, policy: Arc<Policy>) -> Result<Self, TlsFileError> {
+        let listeners = config.listeners.iter();
+        Ok(Self {
+            policy,
+            tls: config.tls.as_ref().map(ServerTls::load).transpose()?,
+            listeners: listeners
+                .map(|listener| (Arc::clone(&listener.name), Arc::clone(listener)))
+                .collect(),
+        })
+    }
 }
 
 /// All listeners, bound.
@@ -83,7 +108,7 @@ impl Listeners {
 
 async fn accept_loop(
     open: BoxListener,
-    listener: Arc<Listener>,
+    bound: Arc<Listener>,
     gate: Arc<Gate>,
     shared: Arc<Shared>,
 ) {
@@ -96,6 +121,9 @@ async fn accept_loop(
             Some(_) = sessions.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
+        // One that the configuration no longer has goes on as it was until the relay is restarted.
+        let listener = shared.terms.get().listeners.get(&bound.name).cloned();
+        let listener = listener.unwrap_or_else(|| Arc::clone(&bound));
         match accepted {
             Ok((stream, client)) => match gate.enter(&listener, client.ip()) {
                 Ok(pass) => {

@@ -14,7 +14,7 @@ pub mod session;
 mod tls;
 
 pub use auth::{Authenticator, hash_password};
-pub use listener::{Listeners, Shared};
+pub use listener::{Listeners, Shared, Terms};
 pub use tls::{ServerTls, TlsFileError};
 
 /// Makes the metrics of sessions known.

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use relay_config::config::{Credentials, Delivery, Source};
 
+use crate::current::Current;
 use crate::message::{Failure, Retry, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
@@ -70,7 +71,7 @@ pub struct Connector {
     /// TLS.
     pub tls: TlsClients,
     /// What the operator decided.
-    pub delivery: Delivery,
+    pub delivery: Current<Delivery>,
     /// Where this relay itself listens: mail sent there would go in circles.
     pub own: Vec<SocketAddr>,
 }
@@ -130,7 +131,8 @@ impl Connector {
             addresses = found.map_err(|error| trouble::names(&host.name, &error))?.records;
         }
         if !route.smarthost {
-            addresses.retain(|address| is_allowed(*address, &self.delivery.allow_destinations));
+            let delivery = self.delivery.get();
+            addresses.retain(|address| is_allowed(*address, &delivery.allow_destinations));
             if addresses.is_empty() {
                 return Err(trouble::forbidden(&host.name));
             }
@@ -188,7 +190,7 @@ impl Connector {
             }
             Err(error) => {
                 tracing::info!(host = %host.name, %error, "TLS does not work there; in clear for a while");
-                self.tls.remember_broken(&host.name, self.delivery.broken_tls_memory, now);
+                self.tls.remember_broken(&host.name, self.delivery.get().broken_tls_memory, now);
                 let mut opening = Opening::new(&source.helo, TlsWish::Never, login);
                 let mut wire = Wire::new(self.connect(address, source).await?);
                 wire.open(&mut opening, None).await?;
@@ -199,7 +201,7 @@ impl Connector {
 
     async fn connect(&self, address: SocketAddr, source: &Source) -> Result<BoxStream, Failure> {
         let connecting = self.net.connect(source.address, address);
-        match tokio::time::timeout(self.delivery.connect_timeout, connecting).await {
+        match tokio::time::timeout(self.delivery.get().connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| trouble::not_connected(&error)),
             Err(_) => Err(trouble::not_connected(&std::io::ErrorKind::TimedOut.into())),
         }

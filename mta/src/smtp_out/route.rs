@@ -54,6 +54,12 @@ impl Resolver {
         Self { dns, config, own_names }
     }
 
+    /// By another configuration.
+    #[must_use]
+    pub fn reloaded(&self, config: Arc<Config>) -> Self {
+        Self::new(Arc::clone(&self.dns), config)
+    }
+
     /// The way to a domain.
     pub async fn route(&self, domain: &Domain, now: Timestamp) -> Result<Route, Failure> {
         let name = domain.as_str();
