@@ -347,3 +347,44 @@ async fn ready_to_accept_with_a_hundred_thousand_queued() {
     let rows = relay.ask(&["queue", "list", "--limit", "100001"]).await;
     assert_eq!(rows.as_array().unwrap().len(), 100_000);
 }
+
+#[tokio::test]
+async fn a_message_in_pieces_arrives_octet_for_octet() {
+    let port = mx_port(53..54);
+    let hosts = hosts(port, 53, vec![Behaviour::default()]);
+    let world =
+        World::start("a.example MX 10 mx.a.example\nmx.a.example A 127.0.1.53", port, "").await;
+    let mut text =
+        b"From: <ana@institucion.example>\r\nSubject: x\r\n\r\n.\r\n..\r\n.QUIT\r\n".to_vec();
+    for line in 0..60_000 {
+        let _ = std::io::Write::write_fmt(
+            &mut text,
+            format_args!(".{line} with some text behind it\r\n"),
+        );
+    }
+    let mut client = world.client().await;
+    for pieces in [1, 3, 700] {
+        client.command(&format!("MAIL FROM:<{SENDER}> SIZE={}", text.len()), 250).await.unwrap();
+        client.command("RCPT TO:<u@a.example>", 250).await.unwrap();
+        let size = text.len().div_ceil(pieces);
+        for piece in text.chunks(size) {
+            client.send(format!("BDAT {}\r\n", piece.len()).as_bytes()).await.unwrap();
+            client.send(piece).await.unwrap();
+            assert_eq!(client.reply().await.unwrap(), "250 2.0.0 Ok, go on");
+        }
+        client.command("BDAT 0 LAST", 250).await.unwrap();
+    }
+    // One that is given up after it has filled pieces of the spool leaves nothing.
+    client.command(&format!("MAIL FROM:<{SENDER}>"), 250).await.unwrap();
+    client.command("RCPT TO:<u@a.example>", 250).await.unwrap();
+    client.send(format!("BDAT {}\r\n", text.len()).as_bytes()).await.unwrap();
+    client.send(&text).await.unwrap();
+    assert_eq!(client.reply().await.unwrap(), "250 2.0.0 Ok, go on");
+    client.command("RSET", 250).await.unwrap();
+    client.quit().await.unwrap();
+    eventually("all arrive", async || (hosts[0].count() == 3).then_some(())).await;
+    for taken in hosts[0].taken() {
+        assert!(taken.data.ends_with(&text), "{} octets", taken.data.len());
+    }
+    assert!(world.relay.stop().await);
+}

@@ -20,6 +20,13 @@ pub enum Command {
     Rcpt(Path),
     /// DATA
     Data,
+    /// BDAT (RFC 3030).
+    Bdat {
+        /// Octets that follow.
+        size: u64,
+        /// They are the last of the message.
+        last: bool,
+    },
     /// RSET
     Rset,
     /// NOOP
@@ -67,6 +74,8 @@ pub enum CommandError {
     Syntax(&'static str),
     /// 501 5.1.7 or 5.1.3: a bad address.
     Address(AddressError),
+    /// 501 5.5.4: BDAT without a size that can be read; what follows can't be told from commands.
+    Chunk,
     /// 555 5.5.4: a parameter that was not offered.
     Parameter,
     /// 501 5.5.4: a parameter with a bad value, or given twice.
@@ -96,6 +105,7 @@ impl Command {
             "MAIL" => mail(rest),
             "RCPT" => rcpt(rest),
             "DATA" => alone(Self::Data),
+            "BDAT" => bdat(rest),
             "RSET" => alone(Self::Rset),
             "QUIT" => alone(Self::Quit),
             "STARTTLS" => alone(Self::StartTls),
@@ -121,6 +131,19 @@ fn client_name(rest: &str) -> Result<String, CommandError> {
         Ok(name.to_owned())
     } else {
         Err(CommandError::Syntax("give the name of your host, as in EHLO mail.example.pe"))
+    }
+}
+
+fn bdat(rest: &str) -> Result<Command, CommandError> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let size = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+    let size = size.and_then(|word| word.parse().ok()).ok_or(CommandError::Chunk)?;
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat { size, last: false }),
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => {
+            Ok(Command::Bdat { size, last: true })
+        }
+        _ => Err(CommandError::Chunk),
     }
 }
 

@@ -48,6 +48,8 @@ pub struct DataReceiver {
     eight_bit: bool,
     leading_dots: bool,
     ended: bool,
+    /// Octets come by BDAT: a dot is a dot.
+    verbatim: bool,
     /// The line before ended in CRLF, so that a dot alone may end the message.
     after_crlf: bool,
 }
@@ -69,6 +71,7 @@ impl DataReceiver {
             eight_bit: false,
             leading_dots: false,
             ended: false,
+            verbatim: false,
             after_crlf: true,
         }
     }
@@ -97,6 +100,29 @@ impl DataReceiver {
         }
         let _ = input.split_to(taken);
         end
+    }
+
+    /// Takes octets of a piece of BDAT (RFC 3030), which has no dots but its own; the `last` ones end
+    /// the message, with a CRLF when it has none.
+    pub fn receive_chunk(&mut self, octets: &[u8], last: bool) {
+        self.verbatim = true;
+        let mut taken = 0;
+        while let Some(length) = memchr::memchr(b'\n', &octets[taken..]) {
+            let line = &octets[taken..=taken + length];
+            taken += length + 1;
+            if self.partial.is_empty() && !self.discarding {
+                Self::line(&mut LineSink::of(self), line);
+            } else {
+                self.joined_line(line);
+            }
+        }
+        self.keep_partial(&octets[taken..]);
+        if last {
+            if !self.partial.is_empty() || self.discarding {
+                self.joined_line(b"\r\n");
+            }
+            self.ended = true;
+        }
     }
 
     /// The lines received since the last call.
@@ -166,7 +192,7 @@ impl DataReceiver {
     /// One line with its LF. True: it was the final dot.
     fn line(sink: &mut LineSink<'_>, line: &[u8]) -> bool {
         let after_crlf = std::mem::replace(&mut sink.receiver.after_crlf, line.ends_with(b"\r\n"));
-        if line == b".\r\n" && after_crlf {
+        if line == b".\r\n" && after_crlf && !sink.receiver.verbatim {
             return true;
         }
         let text = match line {
@@ -212,7 +238,8 @@ impl<'a> LineSink<'a> {
     /// A line without its end. At the start of what the client calls a line a dot is removed.
     fn text(&mut self, text: &[u8], line_start: bool) {
         let receiver = &mut *self.receiver;
-        let text = if line_start { text.strip_prefix(b".").unwrap_or(text) } else { text };
+        let stuffed = line_start && !receiver.verbatim;
+        let text = if stuffed { text.strip_prefix(b".").unwrap_or(text) } else { text };
         receiver.size += text.len() as u64 + 2;
         if receiver.size > receiver.size_max {
             receiver.flaw.get_or_insert(Flaw::TooBig);
@@ -237,6 +264,31 @@ impl<'a> LineSink<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_taken_as_they_are_wherever_they_are_cut() {
+        let message = b"Subject: x\r\n\r\n.\r\n..two\r\n.one\r\nno end";
+        for cut in 0..message.len() {
+            let mut receiver = DataReceiver::new(false, 998, 1000);
+            receiver.receive_chunk(&message[..cut], false);
+            receiver.receive_chunk(&message[cut..], true);
+            assert!(receiver.has_ended() && receiver.leading_dots());
+            assert_eq!(receiver.flaw(), None, "cut at {cut}");
+            assert_eq!(receiver.take_body(), [&message[..], b"\r\n"].concat(), "cut at {cut}");
+        }
+        for (flawed, flaw) in [
+            (&b"a\nb\r\n"[..], Flaw::BareNewline),
+            (b"a\rb\r\n", Flaw::BareNewline),
+            (b"a\r", Flaw::BareNewline),
+            (b"a\0\r\n", Flaw::Nul),
+            (&[b'x'; 999], Flaw::LongLine),
+            (&b"12345678\r\n".repeat(201), Flaw::TooBig),
+        ] {
+            let mut receiver = DataReceiver::new(false, 998, 2000);
+            receiver.receive_chunk(flawed, true);
+            assert_eq!(receiver.flaw(), Some(flaw));
+        }
+    }
 
     /// In one piece and octet by octet: the result may not depend on how it arrived.
     fn check(text: &str, normalise: bool, expected: Result<&str, Flaw>, rest: &str) {

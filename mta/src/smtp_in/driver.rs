@@ -190,7 +190,7 @@ impl Connection {
         self.record_rejections();
         self.input.reserve(READ_OCTETS);
         let in_data = self.session.in_data();
-        if !in_data {
+        if !self.session.holds_message() {
             self.permits.clear();
         }
         let limits = &self.listener.limits;

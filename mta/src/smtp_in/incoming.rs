@@ -31,6 +31,16 @@ pub(super) struct Incoming {
     stored: u64,
     reserved: u64,
     refusal: Option<Reply>,
+    /// The piece that arrives, when the message comes by BDAT.
+    chunk: Option<Chunk>,
+}
+
+/// A piece of BDAT.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    /// Octets that have not come.
+    left: u64,
+    last: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +86,7 @@ impl Incoming {
             stored: 0,
             reserved: Self::first_reservation(size),
             refusal: None,
+            chunk: None,
         }
     }
 
@@ -101,7 +112,28 @@ impl Incoming {
         if self.receiver.has_ended() {
             return Received::End;
         }
-        self.receiver.receive(input)
+        let Some(chunk) = &mut self.chunk else { return self.receiver.receive(input) };
+        let here = usize::try_from(chunk.left).map_or(input.len(), |left| left.min(input.len()));
+        let octets = input.split_to(here);
+        chunk.left -= here as u64;
+        let ends = chunk.left == 0 && chunk.last;
+        self.receiver.receive_chunk(&octets, ends);
+        if ends { Received::End } else { Received::More }
+    }
+
+    /// A piece of this size comes next.
+    pub(super) fn start_chunk(&mut self, size: u64, last: bool) {
+        self.chunk = Some(Chunk { left: size, last });
+    }
+
+    /// A piece has come that is not the last.
+    pub(super) fn chunk_has_come(&self) -> bool {
+        self.chunk.is_some_and(|chunk| chunk.left == 0 && !chunk.last)
+    }
+
+    /// Why it will not be accepted.
+    pub(super) fn refusal(&self) -> Option<&Reply> {
+        self.refusal.as_ref()
     }
 
     /// It will not be accepted: the rest is read and thrown away.

@@ -19,6 +19,9 @@ pub(super) fn command_error(error: &CommandError, sender: bool) -> Reply {
     match error {
         CommandError::Unknown => reply(500, (5, 5, 1), "Command not known here"),
         CommandError::Syntax(what) => reply(501, (5, 5, 2), format!("Syntax: {what}")),
+        CommandError::Chunk => {
+            reply(501, (5, 5, 4), "Syntax: write BDAT and a number of octets, then LAST or nothing")
+        }
         CommandError::Parameter => reply(555, (5, 5, 4), "A parameter that was not offered"),
         CommandError::ParameterValue(what) => reply(501, (5, 5, 4), format!("Syntax: {what}")),
         CommandError::Address(AddressError::NeedsUtf8) => {

@@ -4,6 +4,8 @@
 //! checked, a message to be stored. The answer goes in by the method that the step names. It
 //! neither awaits nor reads the clock.
 
+mod chunks;
+mod hello;
 mod login;
 mod transaction;
 
@@ -18,7 +20,8 @@ use crate::metrics::limit_hit;
 use crate::policy::{Grant, Policy};
 use crate::queue::Refusal;
 use crate::smtp::{
-    AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, Line, MAIL_LINE_MAX, MailParameters, take_line,
+    AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, CommandError, Line, MAIL_LINE_MAX, MailParameters,
+    take_line,
 };
 
 use super::incoming::Incoming;
@@ -111,6 +114,8 @@ pub struct Session {
     messages: u32,
     /// The rest of a line that was too long is on its way.
     skipping: bool,
+    /// What is to be removed of a message that was given up.
+    discard: Option<Step>,
 }
 
 #[derive(Debug)]
@@ -118,6 +123,11 @@ enum State {
     Command,
     Exchange(Exchange),
     Data(Box<Incoming>),
+    /// A piece that nobody wants, and what is said when it is over.
+    Skip {
+        left: u64,
+        then: Reply,
+    },
     /// A step was handed out and not answered.
     Waiting(Waiting),
     Closed,
@@ -128,6 +138,7 @@ enum Waiting {
     Tls,
     Password,
     RoomForData,
+    RoomForChunk { size: u64, last: bool },
     RoomForMore(Box<Incoming>),
     Stored(Box<Incoming>),
     Accepted,
@@ -141,6 +152,8 @@ struct Transaction {
     recipients: Vec<Address>,
     /// `None`: a stranger, who may write to the postmaster.
     grant: Option<Grant>,
+    /// What has come of the message between two BDAT.
+    arriving: Option<Box<Incoming>>,
 }
 
 impl Session {
@@ -166,6 +179,7 @@ impl Session {
             errors: 0,
             messages: 0,
             skipping: false,
+            discard: None,
         }
     }
 
@@ -197,33 +211,40 @@ impl Session {
 
     /// A message is arriving: the time for the next octets is that of DATA.
     pub fn in_data(&self) -> bool {
-        matches!(self.state, State::Data(_))
+        matches!(self.state, State::Data(_) | State::Skip { .. })
+    }
+
+    /// Octets of a message are in memory.
+    pub fn holds_message(&self) -> bool {
+        matches!(self.state, State::Data(_)) || self.is_arriving()
     }
 
     /// The session ends from our side: time is over, or the relay stops.
     pub fn end(&mut self, why: &Reply) -> Option<Step> {
-        let discard = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Data(incoming) => incoming.discard(),
-            _ => None,
-        };
+        let discard = self.abandoned();
         self.say(why);
         discard
     }
 
     /// The client went away: what it left half done is to be removed.
     pub fn abandoned(&mut self) -> Option<Step> {
+        self.forget_transaction();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Data(incoming) => incoming.discard(),
-            _ => None,
+            _ => self.discard.take(),
         }
     }
 
     /// Goes on as far as possible with what has arrived.
     pub fn step(&mut self, input: &mut BytesMut, now: Timestamp) -> Step {
         loop {
+            if let Some(discard) = self.discard.take() {
+                return discard;
+            }
             let step = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Closed => Some(Step::Close),
                 State::Data(incoming) => self.data(incoming, input, now),
+                State::Skip { left, then } => self.skip(left, then, input),
                 State::Exchange(exchange) => self.exchange_line(exchange, input),
                 State::Command => self.command_line(input, now),
                 State::Waiting(waiting) => unreachable!("a step was not answered: {waiting:?}"),
@@ -238,7 +259,7 @@ impl Session {
     pub fn tls_started(&mut self, tls: String) {
         self.tls = Some(tls);
         self.helo = None;
-        self.transaction = None;
+        self.forget_transaction();
         self.state = State::Command;
     }
 
@@ -268,13 +289,20 @@ impl Session {
     pub fn reserved(&mut self, room: Result<(), Refusal>) {
         match (std::mem::replace(&mut self.state, State::Command), room) {
             (State::Waiting(Waiting::RoomForData), Ok(())) => {
-                let limits = &self.setup.listener.limits;
-                let id = (self.ids)();
-                let transaction = self.transaction.as_ref();
-                let size = transaction.and_then(|transaction| transaction.parameters.size);
-                let incoming = Incoming::new(id, &self.setup.listener, limits, size);
+                let size = self.transaction.as_ref().and_then(|it| it.parameters.size);
+                let incoming = self.incoming(size);
                 self.raw("354 Send the message, end with a dot on a line of its own\r\n");
-                self.state = State::Data(Box::new(incoming));
+                self.state = State::Data(incoming);
+            }
+            (State::Waiting(Waiting::RoomForChunk { size, last }), Ok(())) => {
+                let announced = self.transaction.as_ref().and_then(|it| it.parameters.size);
+                let mut incoming = self.incoming(announced.or(last.then_some(size)));
+                incoming.start_chunk(size, last);
+                self.state = State::Data(incoming);
+            }
+            (State::Waiting(Waiting::RoomForChunk { size, .. }), Err(refusal)) => {
+                self.transaction = None;
+                self.state = State::Skip { left: size, then: replies::refusal(refusal) };
             }
             (State::Waiting(Waiting::RoomForMore(incoming)), Ok(())) => {
                 self.state = State::Data(incoming);
@@ -289,6 +317,11 @@ impl Session {
             }
             (state, Ok(())) => self.state = state,
         }
+    }
+
+    fn incoming(&mut self, size: Option<u64>) -> Box<Incoming> {
+        let listener = &self.setup.listener;
+        Box::new(Incoming::new((self.ids)(), listener, &listener.limits, size))
     }
 
     /// Answers [`Step::Store`].
@@ -359,25 +392,27 @@ impl Session {
             Err(error) => {
                 let sender = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL"));
                 self.say(&replies::command_error(&error, sender));
+                if error == CommandError::Chunk {
+                    // How many octets follow is not known: none of them may be obeyed.
+                    input.clear();
+                    return Some(self.close());
+                }
             }
             Ok(command) if self.wants_tls_first(&command) => {
                 self.say(&reply(530, (5, 7, 0), "Start with STARTTLS"));
             }
             Ok(Command::Ehlo(name)) => self.ehlo(name),
-            Ok(Command::Helo(name)) => {
-                self.transaction = None;
-                self.helo = Some((name, false));
-                self.raw(&format!("250 {}\r\n", self.setup.policy.hostname.clone()));
-            }
+            Ok(Command::Helo(name)) => self.hello(name),
             Ok(Command::Mail(path, parameters)) => self.mail(path, parameters, now),
             Ok(Command::Rcpt(path)) => self.rcpt(path, now),
             Ok(Command::Data) => return self.start_data(input),
+            Ok(Command::Bdat { size, last }) => return self.bdat(size, last),
             Ok(Command::Auth(mechanism, initial)) => {
                 return self.auth(&mechanism, initial.as_deref());
             }
             Ok(Command::StartTls) => return self.start_tls(input),
             Ok(Command::Rset) => {
-                self.transaction = None;
+                self.forget_transaction();
                 self.say(&reply(250, (2, 0, 0), "Ok"));
             }
             Ok(Command::Noop) => self.say(&reply(250, (2, 0, 0), "Ok")),
@@ -407,29 +442,10 @@ impl Session {
                 | Command::Rset
                 | Command::Quit
                 | Command::StartTls
+                // It has octets to be skipped, and no transaction to belong to.
+                | Command::Bdat { .. }
         );
         self.setup.listener.tls == ListenerTls::Required && self.tls.is_none() && !free
-    }
-
-    fn ehlo(&mut self, name: String) {
-        self.transaction = None;
-        self.helo = Some((name, true));
-        let listener = &self.setup.listener;
-        let mut lines = vec![self.setup.policy.hostname.clone(), "PIPELINING".to_owned()];
-        lines.push(format!("SIZE {}", listener.limits.message_size.0));
-        lines.push("8BITMIME".to_owned());
-        lines.push("ENHANCEDSTATUSCODES".to_owned());
-        let starts_tls = matches!(listener.tls, ListenerTls::Starttls | ListenerTls::Required);
-        if starts_tls && self.tls.is_none() {
-            lines.push("STARTTLS".to_owned());
-        }
-        if listener.auth && self.tls.is_some() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
-        }
-        let last = lines.len() - 1;
-        for (place, line) in lines.iter().enumerate() {
-            self.raw(&format!("250{}{line}\r\n", if place == last { ' ' } else { '-' }));
-        }
     }
 
     /// Sends a reply; a 421 of the relay as a whole ends the session.

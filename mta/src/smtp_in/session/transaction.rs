@@ -66,7 +66,8 @@ impl Session {
             self.reject(name, Some(sender.to_string()), None, &refused);
             return self.say(&refused);
         }
-        self.transaction = Some(Transaction { sender, parameters, recipients: Vec::new(), grant });
+        self.transaction =
+            Some(Transaction { sender, parameters, recipients: Vec::new(), grant, arriving: None });
         self.say(&reply(250, (2, 1, 0), "Ok"));
     }
 
@@ -74,6 +75,9 @@ impl Session {
         let Some(transaction) = &self.transaction else {
             return self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
         };
+        if self.is_arriving() {
+            return self.say(&reply(503, (5, 5, 1), "The message has begun; RSET gives it up"));
+        }
         let policy = &self.setup.policy;
         let (address, postmaster) = match path {
             Path::Mailbox(address) => (address, false),
@@ -114,6 +118,10 @@ impl Session {
                 self.say(&reply(554, (5, 5, 1), "No valid recipients"));
                 None
             }
+            Some(_) if self.is_arriving() => {
+                self.say(&reply(503, (5, 5, 1), "The message came by BDAT; end it with BDAT LAST"));
+                None
+            }
             Some(_) if !input.is_empty() => {
                 // RFC 2920 3.1: DATA ends a group. What follows is a message that was not asked for;
                 // its lines are not obeyed.
@@ -139,6 +147,7 @@ impl Session {
         let transaction = self.transaction.as_ref();
         let grant = transaction.and_then(|transaction| transaction.grant.as_ref());
         match incoming.advance(ended, grant, &self.setup) {
+            Move::Read if incoming.chunk_has_come() => self.chunk_done(incoming),
             Move::Read => {
                 self.state = State::Data(incoming);
                 Some(Step::Read)
@@ -168,7 +177,7 @@ impl Session {
     }
 
     /// The message is not taken; what was stored of it goes.
-    fn refuse(&mut self, incoming: &Incoming, refused: &Reply) -> Option<Step> {
+    pub(super) fn refuse(&mut self, incoming: &Incoming, refused: &Reply) -> Option<Step> {
         if let Some(transaction) = self.transaction.take() {
             let name = transaction.grant.as_ref().map(|grant| grant.name.to_string());
             self.reject(name, Some(transaction.sender.to_string()), None, refused);
