@@ -28,7 +28,7 @@ pub struct Headers {
     /// Of X-Tambo-Pool.
     pub pool: Option<String>,
     /// Of X-Tambo-Priority.
-    pub priority: Priority,
+    pub priority: Option<Priority>,
 }
 
 /// A header section as it goes on.
@@ -164,7 +164,7 @@ fn read_own(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), Head
         let value = text.parse::<i8>().ok().filter(|value| (-9..=9).contains(value));
         let value =
             value.ok_or(HeaderFlaw::Tambo("X-Tambo-Priority takes a number from -9 to 9"))?;
-        headers.priority = Priority::new(value);
+        headers.priority = Some(Priority::new(value));
     }
     Ok(())
 }
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(allowed.kept, "To: a\r\nCc: b\r\n");
         assert_eq!(allowed.headers.tags, ["acto-2026", "lima"]);
         assert_eq!(allowed.headers.pool.as_deref(), Some("bulk"));
-        assert_eq!(allowed.headers.priority.value(), 5);
+        assert_eq!(allowed.headers.priority.map(Priority::value), Some(5));
         let ignored = read(section, false).unwrap();
         assert_eq!(ignored.kept, "To: a\r\nCc: b\r\n");
         assert_eq!(ignored.headers, Headers::default());

@@ -5,7 +5,7 @@
 
 use smtp_proto::{MAIL_BODY_8BITMIME, Request};
 
-use crate::message::{Address, AddressError, BodyType};
+use crate::message::{Address, AddressError, BodyType, Priority};
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct MailParameters {
     pub size: Option<u64>,
     /// 7BIT or 8BITMIME (RFC 6152).
     pub body: BodyType,
+    /// MT-PRIORITY (RFC 6710); `None`: not said.
+    pub priority: Option<Priority>,
 }
 
 /// Why a line is no command that can be obeyed.
@@ -165,7 +167,7 @@ fn mail(rest: &str) -> Result<Command, CommandError> {
     if path == Path::Postmaster {
         return Err(CommandError::Address(AddressError::Incomplete));
     }
-    check_keywords(parameters, &["SIZE", "BODY", "AUTH"])?;
+    check_keywords(parameters, &["SIZE", "BODY", "AUTH", "MT-PRIORITY"])?;
     Ok(Command::Mail(path, mail_parameters(parameters)?))
 }
 
@@ -258,10 +260,15 @@ fn mail_parameters(parameters: &str) -> Result<MailParameters, CommandError> {
     let body =
         if from.flags & MAIL_BODY_8BITMIME != 0 { BodyType::EightBit } else { BodyType::SevenBit };
     let size = has("SIZE=").then_some(from.size as u64);
+    let priority = match (has("MT-PRIORITY"), i8::try_from(from.mt_priority)) {
+        (false, _) => None,
+        (true, Ok(value @ -9..=9)) => Some(Priority::new(value)),
+        (true, _) => return Err(bad),
+    };
     if has("SIZE") && size.is_none() {
         return Err(bad);
     }
-    Ok(MailParameters { size, body })
+    Ok(MailParameters { size, body, priority })
 }
 
 #[cfg(test)]
@@ -277,7 +284,7 @@ mod tests {
     }
 
     fn mail(path: Path, size: Option<u64>, body: BodyType) -> Command {
-        Command::Mail(path, MailParameters { size, body })
+        Command::Mail(path, MailParameters { size, body, priority: None })
     }
 
     #[test]

@@ -19,6 +19,13 @@ impl Session {
         lines.push(format!("SIZE {}", listener.limits.message_size.0));
         lines.push("8BITMIME".to_owned());
         lines.push("CHUNKING".to_owned());
+        // RFC 9422: what a client would otherwise learn by being refused.
+        lines.push(format!(
+            "LIMITS MAILMAX={} RCPTMAX={}",
+            listener.limits.messages_per_connection, listener.limits.recipients_per_message
+        ));
+        // RFC 6710.
+        lines.push("MT-PRIORITY".to_owned());
         lines.push("ENHANCEDSTATUSCODES".to_owned());
         let starts_tls = matches!(listener.tls, ListenerTls::Starttls | ListenerTls::Required);
         if starts_tls && self.tls.is_none() {

@@ -2,20 +2,32 @@
 
 use bytes::BytesMut;
 
-use crate::message::{BodyType, Reply, ReversePath, Submission, Timestamp};
+use crate::message::{BodyType, Priority, Reply, ReversePath, Submission, Timestamp};
 use crate::metrics::limit_hit;
-use crate::policy;
+use crate::policy::{self, Grant};
 use crate::smtp::{MailParameters, Path, Received};
 
 use super::super::incoming::{Incoming, Move};
 use super::super::replies::{self, reply};
 use super::{Rejection, Session, State, Step, Transaction, Waiting, count};
 
+/// Only who may use our headers may go before others (RFC 6710 section 4.1 lets a server decide);
+/// anybody may stand back. Whether that changed what was asked for.
+fn lower_priority(parameters: &mut MailParameters, grant: Option<&Grant>) -> bool {
+    let normal = Priority::default();
+    let too_high = parameters.priority.is_some_and(|asked| asked > normal)
+        && !grant.is_some_and(|grant| grant.allow_headers);
+    if too_high {
+        parameters.priority = Some(normal);
+    }
+    too_high
+}
+
 /// Refusals of one session that become events; more say nothing new.
 const REJECTIONS_MAX: usize = 100;
 
 impl Session {
-    pub(super) fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
+    pub(super) fn mail(&mut self, path: Path, mut parameters: MailParameters, now: Timestamp) {
         let listener = &self.setup.listener;
         if self.helo.is_none() {
             return self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
@@ -66,9 +78,18 @@ impl Session {
             self.reject(name, Some(sender.to_string()), None, &refused);
             return self.say(&refused);
         }
+        let changed = lower_priority(&mut parameters, grant.as_ref());
         self.transaction =
             Some(Transaction { sender, parameters, recipients: Vec::new(), grant, arriving: None });
-        self.say(&reply(250, (2, 1, 0), "Ok"));
+        if changed {
+            self.say(&reply(
+                250,
+                (2, 3, 6),
+                "Ok, with the priority 0: this account may not ask for more",
+            ));
+        } else {
+            self.say(&reply(250, (2, 1, 0), "Ok"));
+        }
     }
 
     pub(super) fn rcpt(&mut self, path: Path, now: Timestamp) {
@@ -209,6 +230,7 @@ impl Session {
         let own_id = || incoming.id().message_id(&self.setup.policy.hostname);
         let grant = transaction.and_then(|t| t.grant.as_ref());
         let eight_bit = incoming.eight_bit();
+        let asked = transaction.and_then(|transaction| transaction.parameters.priority);
         Submission {
             id: incoming.id(),
             sender: transaction.map_or(ReversePath::NULL, |t| t.sender.clone()),
@@ -222,7 +244,7 @@ impl Session {
                 .pool
                 .or_else(|| grant.and_then(|g| g.pool.as_ref().map(ToString::to_string))),
             tags: headers.tags,
-            priority: headers.priority,
+            priority: headers.priority.or(asked).unwrap_or_default(),
             message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
             body: incoming.take_body(),
         }
