@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::message::{Address, BodyType, DeliveryId, Priority, ReversePath, SubmittedBody};
-use crate::spool::{Family, MemorySpool};
+use crate::spool::{Family, MemorySpool, SpoolError};
 
 struct Clock(AtomicU64);
 
@@ -272,4 +272,24 @@ async fn a_notice_without_room_in_memory_is_left_to_be_found_on_disk() {
     assert!(world.hand.0.lock().unwrap().is_empty(), "its body could not be read yet");
     let _ = tokio::time::timeout(Duration::from_secs(1), world.queue.run_loader()).await;
     assert_eq!(world.hand.0.lock().unwrap()[0].message.id, notice);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_scan_passed_while_it_was_claimed_is_found_when_it_could_not_be_read() {
+    let world = World::new();
+    let first = world.accept("a@x.pe").await;
+    let second = world.accept("b@x.pe").await;
+    for ready in std::mem::take(&mut *world.hand.0.lock().unwrap()) {
+        world.queue.give_back(&ready);
+    }
+    let id = DeliveryId { message: first, number: 0 };
+    assert!(world.queue.index().claim(id));
+    let load = async || {
+        let _ = tokio::time::timeout(Duration::from_secs(2), world.queue.run_loader()).await;
+        let hand = world.hand.0.lock().unwrap();
+        hand.iter().map(|ready| ready.message.id).collect::<Vec<Id>>()
+    };
+    assert_eq!(load().await, [second], "the claimed one is passed");
+    world.queue.let_go_unread(id, &SpoolError::Io("the disk is away".to_owned()));
+    assert_eq!(load().await, [second, first]);
 }
