@@ -242,6 +242,8 @@ pub struct Delivery {
     pub retry_jitter: f64,
     /// Age at which what is still waiting is given up.
     pub expire_after: Duration,
+    /// Age at which its sender is told that a message is late; `None`: not at all.
+    pub delay_notice_after: Option<Duration>,
     /// Loopback and private networks that MX records may point to.
     pub allow_destinations: Vec<IpNet>,
     /// What everyone gets who is no known provider.

@@ -96,6 +96,14 @@ pub(crate) fn duration(value: Value<'_>) -> Result<Duration, Mistake> {
         .map_err(|why| Mistake::new(format!("`{}` {why}", clip(text)), mend))
 }
 
+/// A duration, or `"never"`.
+pub(crate) fn duration_or_never(value: Value<'_>) -> Result<Option<Duration>, Mistake> {
+    match value.get_ref() {
+        DeValue::String(text) if text == "never" => Ok(None),
+        _ => duration(value).map(Some),
+    }
+}
+
 pub(crate) fn rate(value: Value<'_>) -> Result<Rate, Mistake> {
     let text = string(value)?;
     Rate::parse(&text).map_err(|why| {

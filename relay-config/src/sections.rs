@@ -11,9 +11,9 @@ use crate::config::{
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
-    boolean, count_from, domain_pattern, duration, host, host_name, ip, list, located, mailbox,
-    name, network, one_of, password_hash, path, pattern, port, rate, share, size, socket, some,
-    string, text,
+    boolean, count_from, domain_pattern, duration, duration_or_never, host, host_name, ip, list,
+    located, mailbox, name, network, one_of, password_hash, path, pattern, port, rate, share, size,
+    socket, some, string, text,
 };
 use crate::problem::Mistake;
 
@@ -502,6 +502,12 @@ fn delivery(f: &mut Fields<'_>) -> DeliverySection {
         ),
         retry_jitter: f.or("retry_jitter", "0.1", "Share of a delay that is added or taken at random (0.0 to 0.5).", share),
         expire_after: f.or("expire_after", "\"2d\"", "Age at which what still waits is given up and reported.", duration),
+        delay_notice_after: f.or(
+            "delay_notice_after",
+            "\"4h\"",
+            "Age at which a sender is told that a message is late and still tried; `never`: not at all. A message that asks with NOTIFY is obeyed, and so is `dsn` of its account.",
+            duration_or_never,
+        ),
         allow_destinations: f.or(
             "allow_destinations",
             "[]",

@@ -9,7 +9,7 @@ use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
 use crate::outcome::Context;
 use crate::queue::Ready;
-use crate::smtp_out::{Connection, Route, not_begun, unreadable};
+use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
 
 use super::{Dispatch, lane_key};
 
@@ -42,8 +42,18 @@ struct Link {
     route: Arc<Route>,
     source: Arc<Source>,
     connection: Connection,
-    /// Messages that it has carried.
+    /// Messages that it has carried …
     carried: u32,
+    /// … in so many transactions.
+    transactions: u32,
+}
+
+impl Link {
+    /// It has carried what the server said that it takes over one connection (RFC 9422).
+    fn is_spent(&self) -> bool {
+        let most = self.connection.capabilities.transactions_max;
+        most.is_some_and(|most| self.transactions >= most)
+    }
 }
 
 impl Dispatch {
@@ -66,7 +76,7 @@ impl Dispatch {
             Err(failure) => return self.not_opened(id, &route, &source, &failure).await,
         };
         self.state().egress.opened(id);
-        let mut link = Link { id, route, source, connection, carried: 0 };
+        let mut link = Link { id, route, source, connection, carried: 0, transactions: 0 };
         let usable = self.work(&mut link, &waker).await;
         // The server counts the connection until it is closed, so it leaves our books after that;
         // what waits need not wait for goodbyes.
@@ -87,7 +97,7 @@ impl Dispatch {
         loop {
             let now = self.queue.now();
             let idle_timeout = self.connector.delivery.get().idle_timeout;
-            let pulled = if self.may_start() {
+            let pulled = if self.may_start() && !link.is_spent() {
                 self.state().egress.pull(link.id, now, |ready: &Ready| ready.recipients().len())
             } else {
                 Pull::Close
@@ -130,6 +140,7 @@ impl Dispatch {
             source: Some(link.source.name.to_string()),
             pool: None,
             tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
+            dsn: link.connection.capabilities.dsn,
         };
         let body = match self.queue.body(&ready.message, ready.body.clone()).await {
             Ok(body) => body,
@@ -139,25 +150,31 @@ impl Dispatch {
                 return true;
             }
         };
+        let content = Content::new(&ready.message, None, &body.pieces);
         let recipients = ready.recipients();
+        let count = recipients.len();
         let batch = self.connector.delivery.get().recipients_per_transaction;
         let batch = usize::try_from(batch).unwrap_or(usize::MAX);
+        let offered = &link.connection.capabilities;
+        let batch = batch.min(offered.recipients_max.unwrap_or(usize::MAX));
         let mut outcomes = Vec::with_capacity(recipients.len());
         let mut usable = true;
         for (number, batch) in recipients.chunks(batch).enumerate() {
-            let may = number == 0 || self.state().egress.begin_another(link.id);
-            if !usable || !may {
+            let more =
+                number == 0 || (!link.is_spent() && self.state().egress.begin_another(link.id));
+            if !usable || !more {
                 break;
             }
-            let transacted = link.connection.deliver(&ready.message, &body.pieces, batch).await;
+            link.transactions += 1;
+            let transacted = link.connection.deliver(&ready.message, &content, batch).await;
             outcomes.extend(transacted.outcomes);
             usable = transacted.usable;
         }
         link.carried += 1;
-        if !usable && outcomes.len() < recipients.len() {
+        if !usable && outcomes.len() < count {
             // What was not begun shares the fate of what broke, or is told that it was not begun.
             let failure = broken(&outcomes).cloned().unwrap_or_else(not_begun);
-            outcomes.resize(recipients.len(), Outcome::Failed(failure));
+            outcomes.resize(count, Outcome::Failed(failure));
         }
         if broken(&outcomes).is_some()
             && let Some(again) = Self::elsewhere(link, &mut ready, &outcomes)

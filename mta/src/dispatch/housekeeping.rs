@@ -38,6 +38,7 @@ impl Dispatch {
             if aged.elapsed() >= AGE_EVERY {
                 aged = Instant::now();
                 self.give_up_old(&mut cursor).await;
+                self.tell_of_delays().await;
                 self.forget_quiet();
             }
         }

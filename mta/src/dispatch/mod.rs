@@ -61,6 +61,7 @@ pub struct Dispatch {
     policy: Current<Policy>,
     state: Mutex<State>,
     random: Mutex<StdRng>,
+    delays: Mutex<report::Delays>,
     lookups: Semaphore,
     stopping: AtomicBool,
     /// A connection has ended.
@@ -113,6 +114,7 @@ impl Dispatch {
                 wakers: HashMap::new(),
             }),
             random: Mutex::new(StdRng::seed_from_u64(parts.seed)),
+            delays: Mutex::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),

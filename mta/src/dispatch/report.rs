@@ -1,14 +1,16 @@
 //! Puts outcomes into the queue with the events that explain them and the notice to the sender.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use relay_config::config::DsnPolicy;
 
-use crate::message::{Address, Failure, Outcome, Submission};
-use crate::outcome::{self, Context, Failed};
+use crate::message::{Address, Delivery, Failure, Message, Outcome, Submission, Timestamp};
+use crate::metrics::limit_hit;
+use crate::outcome::{self, Context, Notice, Told};
 use crate::queue::state::{self, Changes, Through};
-use crate::queue::{LeverError, Ready};
+use crate::queue::{HeldBody, LeverError, Ready};
 
 use super::{Dispatch, OUTCOMES};
 
@@ -67,7 +69,7 @@ impl Dispatch {
         if context.source.is_some() {
             context.pool = Some(self.pool_of(&self.state(), &ready).to_string());
         }
-        let notice = self.notice(&ready, changes, context.mx.as_deref(), body).await;
+        let notice = self.notice(&ready, changes, &context, body).await;
         let ids = || self.queue.next_id();
         let events = outcome::events(&ready.delivery, &ready.message, changes, &context, now, ids);
         for event in &events {
@@ -89,37 +91,150 @@ impl Dispatch {
         }
     }
 
-    /// The notice that the account wants, if any: never about a notice.
+    /// The notice that sender and account want, if any: never about a notice.
     async fn notice(
         &self,
         ready: &Ready,
         changes: &Changes,
-        mx: Option<&str>,
+        context: &Context,
         body: Option<&[Bytes]>,
     ) -> Option<Submission> {
-        let failed = Failed::of(&ready.delivery, changes);
-        let sender = ready.message.sender.0.as_ref()?;
-        if failed.is_empty() {
+        let told = Told::of_changes(&ready.delivery, changes, context.dsn);
+        let to = self.told_to(&ready.message, &told)?;
+        let returned = match body {
+            Some(body) => outcome::returned(&ready.message, &told, body),
+            None => self.returned(&ready.message, ready.body.clone(), &told).await,
+        };
+        Some(self.write_notice(to, &ready.message, &told, returned, context.mx.as_deref()))
+    }
+
+    /// Tells senders of what is late.
+    pub(super) async fn tell_of_delays(&self) {
+        loop {
+            let late = match self.queue.take_late().await {
+                Ok(Some(late)) => late,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "what is late cannot be looked for");
+                    return;
+                }
+            };
+            let mut notices = Vec::new();
+            for (message, deliveries) in &late.messages {
+                notices.extend(self.delay_notice(message, deliveries).await);
+            }
+            if let Err(error) = self.queue.tell_late(notices, late.seen) {
+                tracing::warn!(%error, "senders are told of delays later");
+                return;
+            }
+            if !late.more {
+                return;
+            }
+        }
+    }
+
+    /// One notice about all that is late of a message.
+    async fn delay_notice(&self, message: &Message, deliveries: &[Delivery]) -> Option<Submission> {
+        let until = message.id.time().after(self.queue.options().expire_after);
+        let told: Vec<Told> =
+            deliveries.iter().flat_map(|delivery| Told::of_delay(delivery, until)).collect();
+        let to = self.told_to(message, &told)?;
+        let now = self.queue.now();
+        if !self.delays.lock().unwrap_or_else(PoisonError::into_inner).take(&to, now) {
+            limit_hit("delay_notices");
             return None;
         }
-        let to = match self.policy.get().dsn_of(&ready.message.account) {
-            DsnPolicy::Off => return None,
-            DsnPolicy::Sender => sender.clone(),
-            DsnPolicy::To(mailbox) => Address::parse(&mailbox).ok()?,
-        };
-        let headers = if let Some(body) = body {
-            outcome::original_headers(&ready.message, body)
-        } else {
-            let body = self.queue.body(&ready.message, ready.body.clone()).await;
-            let none = |error| {
-                tracing::warn!(%error, "a notice goes without the headers of its message");
-                outcome::original_headers(&ready.message, &[])
-            };
-            body.map_or_else(none, |body| outcome::original_headers(&ready.message, &body.pieces))
-        };
+        let last = deliveries.iter().find_map(|delivery| delivery.last.as_ref());
+        let mx =
+            if deliveries.len() == 1 { last.and_then(|last| last.mx.as_deref()) } else { None };
+        let returned = self.returned(message, None, &told).await;
+        Some(self.write_notice(to, message, &told, returned, mx))
+    }
+
+    /// Who is told these news of a message.
+    fn told_to(&self, message: &Message, told: &[Told]) -> Option<Address> {
+        let sender = message.sender.0.as_ref()?;
+        if told.is_empty() {
+            return None;
+        }
+        match self.policy.get().dsn_of(&message.account) {
+            DsnPolicy::Off => None,
+            DsnPolicy::Sender => Some(sender.clone()),
+            DsnPolicy::To(mailbox) => Address::parse(&mailbox).ok(),
+        }
+    }
+
+    async fn returned(
+        &self,
+        message: &Message,
+        held: Option<Arc<HeldBody>>,
+        told: &[Told],
+    ) -> Vec<u8> {
+        match self.queue.body(message, held).await {
+            Ok(body) => outcome::returned(message, told, &body.pieces),
+            Err(error) => {
+                tracing::warn!(%error, "a notice goes without what it should give back");
+                outcome::returned(message, told, &[])
+            }
+        }
+    }
+
+    fn write_notice(
+        &self,
+        to: Address,
+        message: &Message,
+        told: &[Told],
+        returned: Vec<u8>,
+        mx: Option<&str>,
+    ) -> Submission {
         let (id, now) = (self.queue.next_id(), self.queue.now());
         let policy = self.policy.get();
-        let names = (policy.hostname.as_str(), mx);
-        Some(outcome::notice((id, to), &ready.message, &failed, &headers, names, now))
+        let hostname = policy.hostname.as_str();
+        outcome::notice(Notice { id, to, message, told, returned, hostname, mx }, now)
+    }
+}
+
+/// Notices of delay that one mailbox gets in an hour. A campaign that waits is one piece of news,
+/// not fifty thousand; failures are told one by one all the same, for each is final.
+const DELAY_NOTICES_PER_HOUR: u32 = 20;
+/// Mailboxes that are counted; of more, none is told in this hour.
+const MAILBOXES_MAX: usize = 10_000;
+
+/// How many notices of delay each mailbox got in this hour.
+#[derive(Debug, Default)]
+pub(super) struct Delays {
+    hour: u64,
+    told: HashMap<Address, u32>,
+}
+
+impl Delays {
+    /// Counts one more for a mailbox, if it may have one.
+    fn take(&mut self, to: &Address, now: Timestamp) -> bool {
+        let hour = now.as_millis() / 3_600_000;
+        if hour != self.hour {
+            *self = Self { hour, told: HashMap::new() };
+        }
+        if self.told.len() >= MAILBOXES_MAX && !self.told.contains_key(to) {
+            return false;
+        }
+        let told = self.told.entry(to.clone()).or_default();
+        *told += 1;
+        *told <= DELAY_NOTICES_PER_HOUR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_is_not_flooded_with_delays() {
+        let mut delays = Delays::default();
+        let [ana, eva] = ["ana@x.pe", "eva@x.pe"].map(|text| Address::parse(text).unwrap());
+        let at = Timestamp::from_millis;
+        let given = (0..100).filter(|_| delays.take(&ana, at(5))).count();
+        assert_eq!(given, 20);
+        assert!(delays.take(&eva, at(5)));
+        assert!(delays.take(&ana, at(3_600_005)));
     }
 }

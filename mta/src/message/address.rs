@@ -2,7 +2,8 @@
 //!
 //! A local part is kept without its quotes; writing one quotes it again where it must be,
 //! or a quoted space or angle bracket would inject SMTP parameters at the next hop.
-//! Internationalised local parts (RFC 6531) are not accepted here yet.
+//! A local part may have letters beyond ASCII (RFC 6531 section 3.3): [`Address::needs_utf8`] tells,
+//! and who hears or says it must see that SMTPUTF8 allows it. A domain is always ASCII (A-labels).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -41,7 +42,7 @@ pub enum AddressError {
     /// A character that must be quoted, or a broken quote.
     #[error("the local part has a character that is not allowed there")]
     LocalPart,
-    /// Octets above 127 without SMTPUTF8.
+    /// Letters beyond ASCII without SMTPUTF8.
     #[error("the local part has letters that need SMTPUTF8")]
     NeedsUtf8,
     /// Not a host name and not a literal.
@@ -65,10 +66,7 @@ impl Address {
         if local_part.len() > LOCAL_PART_MAX {
             return Err(AddressError::LocalPartTooLong);
         }
-        if !local_part.is_ascii() {
-            return Err(AddressError::NeedsUtf8);
-        }
-        if local_part.bytes().any(|b| b < b' ' || b == 127) {
+        if local_part.chars().any(char::is_control) {
             return Err(AddressError::LocalPart);
         }
         Ok(Self { local_part: local_part.to_owned(), domain })
@@ -82,6 +80,11 @@ impl Address {
     /// Where its mail is routed.
     pub fn domain(&self) -> &Domain {
         &self.domain
+    }
+
+    /// Only servers that offer SMTPUTF8 can be told it (RFC 6531).
+    pub fn needs_utf8(&self) -> bool {
+        !self.local_part.is_ascii()
     }
 }
 
@@ -189,9 +192,6 @@ fn parse_local_part(text: &str) -> Result<String, AddressError> {
     if text.is_empty() {
         return Err(AddressError::Incomplete);
     }
-    if !text.is_ascii() {
-        return Err(AddressError::NeedsUtf8);
-    }
     let plain = match text.strip_prefix('"') {
         Some(rest) => unquote(rest.strip_suffix('"').ok_or(AddressError::LocalPart)?)?,
         None if is_dot_string(text) => text.to_owned(),
@@ -215,7 +215,7 @@ fn unquote(text: &str) -> Result<String, AddressError> {
             '"' => return Err(AddressError::LocalPart),
             other => other,
         };
-        if !(' '..='~').contains(&character) {
+        if character.is_control() {
             return Err(AddressError::LocalPart);
         }
         plain.push(character);
@@ -223,14 +223,15 @@ fn unquote(text: &str) -> Result<String, AddressError> {
     Ok(plain)
 }
 
-/// RFC 5321 Dot-string: atoms of RFC 5322 `atext` joined by single dots.
+/// RFC 5321 Dot-string: atoms of RFC 5322 `atext` joined by single dots; with RFC 6531 section 3.3,
+/// letters beyond ASCII belong to it.
 fn is_dot_string(text: &str) -> bool {
-    text.split('.').all(|atom| {
-        !atom.is_empty()
-            && atom
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
-    })
+    let is_atext = |c: char| {
+        c.is_ascii_alphanumeric()
+            || "!#$%&'*+-/=?^_`{|}~".contains(c)
+            || (!c.is_ascii() && !c.is_control() && !c.is_whitespace())
+    };
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
 fn parse_literal(text: &str) -> Option<String> {
@@ -264,6 +265,8 @@ mod tests {
         check("\"a\\\"b\\\\\"@x.pe", Ok(("a\"b\\", "x.pe", "\"a\\\"b\\\\\"@x.pe")));
         check("\"ana\"@x.pe", Ok(("ana", "x.pe", "ana@x.pe")));
         check("\"a@b\"@x.pe", Ok(("a@b", "x.pe", "\"a@b\"@x.pe")));
+        check("ñu.é@x.pe", Ok(("ñu.é", "x.pe", "ñu.é@x.pe")));
+        check("\"ñ u\"@x.pe", Ok(("ñ u", "x.pe", "\"ñ u\"@x.pe")));
         check("a@[192.0.2.1]", Ok(("a", "[192.0.2.1]", "a@[192.0.2.1]")));
         check("a@[ipv6:2001:DB8::1]", Ok(("a", "[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]")));
     }
@@ -279,7 +282,10 @@ mod tests {
         check("\"\"@x.pe", Err(AddressError::LocalPart));
         check("\"a\"b@x.pe", Err(AddressError::LocalPart));
         check("a<b@x.pe", Err(AddressError::LocalPart));
-        check("ñ@x.pe", Err(AddressError::NeedsUtf8));
+        check("a\u{85}@x.pe", Err(AddressError::LocalPart));
+        check("a\u{2003}b@x.pe", Err(AddressError::LocalPart));
+        check("\"a\u{9b}\"@x.pe", Err(AddressError::LocalPart));
+        check(&format!("{}@x.pe", "ñ".repeat(33)), Err(AddressError::LocalPartTooLong));
         check("a@", Err(AddressError::Domain));
         check("a@x..pe", Err(AddressError::Domain));
         check("a@-x.pe", Err(AddressError::Domain));

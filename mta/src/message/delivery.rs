@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Id, Reply, Timestamp};
+use super::{Address, Id, Notify, OriginalRecipient, Reply, Timestamp};
 
 /// Names a delivery: its message and its place among the message's deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,7 +48,8 @@ pub struct Lane {
 pub struct Delivery {
     /// Its name.
     pub id: DeliveryId,
-    /// The recipients' domain as lower-case A-label (or `[literal]`).
+    /// The routing domain: the recipients' domain as lower-case A-label (or `[literal]`), or the
+    /// smarthost that a route names, as `host:port…`.
     pub domain: String,
     /// Whose turn it shares.
     pub lane: Lane,
@@ -69,8 +70,19 @@ pub struct Delivery {
 pub struct Recipient {
     /// Where to.
     pub address: Address,
+    /// What the sender asked for with it.
+    pub parameters: RecipientParameters,
     /// What became of it.
     pub state: RecipientState,
+}
+
+/// Parameters of RCPT (RFC 3461 sections 4.1 and 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecipientParameters {
+    /// When the sender wants to hear of it; `None`: not said.
+    pub notify: Option<Notify>,
+    /// Its address as the sender first wrote it.
+    pub original: Option<OriginalRecipient>,
 }
 
 /// A recipient is in exactly one state (design, invariant 2); `queue/state.rs` changes it.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Priority, ReversePath};
+use super::{Id, Priority, ReturnContent, ReversePath};
 
 /// Everything that is kept of a message but its body and its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,17 @@ pub struct Message {
     pub leading_dots: bool,
     /// What the body needs of a transport.
     pub body_type: BodyType,
+    /// The header section has letters beyond ASCII and the client said SMTPUTF8 (RFC 6531): the next
+    /// hop must offer it. Addresses are looked at for each delivery.
+    pub utf8_headers: bool,
+    /// What of it comes back when it fails (RFC 3461 section 4.3); `None`: not said.
+    pub returns: Option<ReturnContent>,
+    /// The sender's name for it (ENVID, RFC 3461 section 4.4), decoded.
+    pub envelope_id: Option<String>,
+    /// Domain of the first mailbox in From, which chooses the DKIM keys.
+    pub from_domain: Option<String>,
+    /// It came with a DKIM-Signature of somebody else, which a change of the body would break.
+    pub foreign_signature: bool,
     /// Deliveries it was split into, one for each routing domain.
     pub deliveries: u16,
     /// Name of the listener it came in by.
@@ -53,5 +64,18 @@ impl Message {
     /// Octets that go over the wire before dot-stuffing.
     pub fn size(&self) -> u64 {
         self.body_size + self.prefix.len() as u64
+    }
+
+    /// The prefix as the Received field and the fields that were missing, which belong to what the
+    /// sender wrote.
+    pub fn split_prefix(&self) -> (Bytes, Bytes) {
+        let mut end = 0;
+        while let Some(length) = memchr::memchr(b'\n', &self.prefix[end..]) {
+            end += length + 1;
+            if !matches!(self.prefix.get(end), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        (self.prefix.slice(..end), self.prefix.slice(end..))
     }
 }

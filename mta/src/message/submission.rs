@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Address, BodyType, Id, Priority, ReversePath};
+use super::{Address, BodyType, Id, Priority, RecipientParameters, ReturnContent, ReversePath};
 
 /// What the policy has passed and the queue is asked to take responsibility for.
 #[derive(Debug, Clone)]
@@ -11,8 +11,8 @@ pub struct Submission {
     pub id: Id,
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// At least one; the same address twice is delivered once.
-    pub recipients: Vec<Address>,
+    /// At least one; the same address twice is delivered once, as the first asks.
+    pub recipients: Vec<(Address, RecipientParameters)>,
     /// Header lines of ours, CRLF each, that go out before the body.
     pub prefix: Bytes,
     /// The message as received, dots unstuffed, lines ending in CRLF, the last one too.
@@ -21,6 +21,16 @@ pub struct Submission {
     pub leading_dots: bool,
     /// What the body needs of a transport.
     pub body_type: BodyType,
+    /// The header section needs SMTPUTF8.
+    pub utf8_headers: bool,
+    /// RET; `None`: not said.
+    pub returns: Option<ReturnContent>,
+    /// ENVID, decoded.
+    pub envelope_id: Option<String>,
+    /// Domain of the first mailbox in From.
+    pub from_domain: Option<String>,
+    /// It came with a DKIM-Signature of somebody else.
+    pub foreign_signature: bool,
     /// Name of the listener; `notice` for our own.
     pub listener: String,
     /// Name of the account.

@@ -20,6 +20,8 @@ pub struct Context {
     pub pool: Option<String>,
     /// Protocol and cipher suite, `none` in clear.
     pub tls: Option<String>,
+    /// The server offers DSN (RFC 3461): what senders asked to be told was passed on to it.
+    pub dsn: bool,
 }
 
 /// One event for each recipient that was waiting. `ids` gives out event ids.

@@ -4,10 +4,13 @@ mod classify;
 mod dsn;
 mod event;
 mod sink;
+mod told;
 mod trace;
+mod words;
 
 pub use classify::category;
-pub use dsn::{Failed, notice, original_headers};
+pub use dsn::{Notice, notice, returned};
 pub use event::{Context, events};
 pub use sink::JsonlSink;
+pub use told::{Told, What};
 pub use trace::{Question, trace};

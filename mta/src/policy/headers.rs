@@ -29,6 +29,12 @@ pub struct Headers {
     pub pool: Option<String>,
     /// Of X-Tambo-Priority.
     pub priority: Option<Priority>,
+    /// Domain of the first mailbox in the first From that can be read.
+    pub from_domain: Option<String>,
+    /// There is a DKIM-Signature.
+    pub signed: bool,
+    /// Some octet is above 127.
+    pub eight_bit: bool,
 }
 
 /// A header section as it goes on.
@@ -56,7 +62,7 @@ pub fn examine(
     allow: bool,
     from_allowed: Option<&dyn Fn(&Address) -> bool>,
 ) -> Result<Examined, HeaderFlaw> {
-    let mut headers = Headers::default();
+    let mut headers = Headers { eight_bit: !section.is_ascii(), ..Headers::default() };
     let mut removed: Vec<(usize, usize)> = Vec::new();
     let (mut at, mut mailboxes) = (0, 0);
     while at < section.len() {
@@ -77,11 +83,8 @@ pub fn examine(
                 headers.message_id = headers.message_id.take().or_else(|| message_id(value));
             }
             b"date" => headers.has_date = true,
-            b"from" => {
-                if let Some(allowed) = from_allowed {
-                    mailboxes += check_from(field, allowed)?;
-                }
-            }
+            b"from" => mailboxes += read_from(&mut headers, field, from_allowed)?,
+            b"dkim-signature" => headers.signed = true,
             b"received" => headers.hops += 1,
             b"x-tambo-tag" | b"x-tambo-pool" | b"x-tambo-priority" => {
                 removed.push((at, end));
@@ -170,14 +173,28 @@ fn read_own(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), Head
 }
 
 /// The mailboxes of one From field; each must be allowed.
-fn check_from(field: &[u8], allowed: &dyn Fn(&Address) -> bool) -> Result<usize, HeaderFlaw> {
-    let parsed = MessageParser::new().parse_headers(field);
-    let parsed = parsed.ok_or_else(|| HeaderFlaw::From("unreadable".to_owned()))?;
+fn read_from(
+    headers: &mut Headers,
+    field: &[u8],
+    allowed: Option<&dyn Fn(&Address) -> bool>,
+) -> Result<usize, HeaderFlaw> {
+    let Some(parsed) = MessageParser::new().parse_headers(field) else {
+        return match allowed {
+            Some(_) => Err(HeaderFlaw::From("unreadable".to_owned())),
+            None => Ok(0),
+        };
+    };
     let mut found = 0;
     for header in parsed.headers() {
         for address in header.value.as_address().iter().flat_map(|list| list.iter()) {
             let text = address.address().unwrap_or("");
-            if !Address::parse(text).is_ok_and(|address| allowed(&address)) {
+            let mailbox = Address::parse(text);
+            if headers.from_domain.is_none() {
+                let domain = mailbox.as_ref().ok().map(|mailbox| mailbox.domain().to_string());
+                headers.from_domain = domain;
+            }
+            let Some(allowed) = allowed else { continue };
+            if !mailbox.is_ok_and(|address| allowed(&address)) {
                 let shown = text.chars().filter(|c| !c.is_control()).take(100).collect();
                 return Err(HeaderFlaw::From(shown));
             }
@@ -256,11 +273,25 @@ mod tests {
         check("From: Ana <ana@x.pe>\r\n", true);
         check("From: =?utf-8?q?Ana?= <ana@X.pe>\r\n", true);
         check("From: ana@x.pe, eva@x.pe\r\n", true);
+        check("From: ñu <ñu@x.pe>\r\n", true);
         check("From: ana@x.pe, eva@y.pe\r\n", false);
         check("From: \"ana@x.pe\" <eva@y.pe>\r\n", false);
         check("From: ana@x.pe\r\nFROM: eva@y.pe\r\n", false);
         check("From: ana@x.pe\r\ngarbage\r\n \r\nFrom: eva@y.pe\r\n", false);
         check("Subject: none\r\n", false);
         check("From: nobody\r\n", false);
+    }
+    #[test]
+    fn what_signing_must_know() {
+        let check = |section: &str, domain: Option<&str>, signed: bool, eight_bit: bool| {
+            let headers = read(section, false).unwrap().headers;
+            assert_eq!(headers.from_domain.as_deref(), domain, "{section}");
+            assert_eq!((headers.signed, headers.eight_bit), (signed, eight_bit), "{section}");
+        };
+        check("From: Ana <ana@Acto.X.PE>\r\n", Some("acto.x.pe"), false, false);
+        check("From: \"a, b\" <ana@x.pe>,\r\n eva@y.pe\r\n", Some("x.pe"), false, false);
+        check("From: año <a@peñaranda.pe>\r\n", Some("xn--pearanda-e3a.pe"), false, true);
+        check("From: nobody\r\nFrom: a@x.pe\r\n", Some("x.pe"), false, false);
+        check("dkim-signature: v=1\r\nSubject: x\r\n", None, true, false);
     }
 }

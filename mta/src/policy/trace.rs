@@ -21,6 +21,8 @@ pub struct Trace<'a> {
     pub client: Option<IpAddr>,
     /// It said EHLO.
     pub extended: bool,
+    /// It said SMTPUTF8.
+    pub utf8: bool,
     /// Protocol and cipher suite.
     pub tls: Option<&'a str>,
     /// It gave a password.
@@ -39,6 +41,11 @@ pub struct Trace<'a> {
 pub fn received(trace: &Trace<'_>, headers: &Headers, headless: bool) -> Bytes {
     let mut text = String::with_capacity(400);
     let with = match (trace.extended, trace.tls.is_some(), trace.authenticated) {
+        // RFC 6531 section 3.7.3.
+        (_, false, false) if trace.utf8 => "UTF8SMTP",
+        (_, false, true) if trace.utf8 => "UTF8SMTPA",
+        (_, true, false) if trace.utf8 => "UTF8SMTPS",
+        (_, true, true) if trace.utf8 => "UTF8SMTPSA",
         (false, false, _) => "SMTP",
         (true, false, false) => "ESMTP",
         (true, false, true) => "ESMTPA",
@@ -56,7 +63,8 @@ pub fn received(trace: &Trace<'_>, headers: &Headers, headless: bool) -> Bytes {
         let _ = write!(text, " ({tls})");
     }
     let _ = write!(text, "\r\n\tid {}", trace.id);
-    if let Some(recipient) = trace.recipient {
+    // An address beyond ASCII would make every later server need SMTPUTF8 for our line alone.
+    if let Some(recipient) = trace.recipient.filter(|recipient| !recipient.needs_utf8()) {
         let _ = write!(text, " for <{recipient}>");
     }
     let _ = write!(text, ";\r\n\t{}\r\n", trace.time.to_rfc5322());
@@ -93,6 +101,7 @@ mod tests {
             helo: "pc7",
             client: Some("::ffff:10.0.0.7".parse().unwrap()),
             extended: true,
+            utf8: false,
             tls: Some("TLSv1.3 TLS_AES_128_GCM_SHA256"),
             authenticated: true,
             listener: "submission",
@@ -108,6 +117,11 @@ mod tests {
              Message-ID: <{id}@relay.x.pe>\r\nDate: Tue, 24 Nov 2026 13:05:00 +0000\r\n"
         );
         assert_eq!(text, expected);
+        let utf8 = Address::parse("ñu@x.pe").unwrap();
+        let trace_utf8 = Trace { utf8: true, recipient: Some(&utf8), ..trace };
+        let text = received(&trace_utf8, &Headers::default(), false);
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(text.contains(" with UTF8SMTPSA ") && !text.contains(" for "), "{text}");
         trace.client = None;
         trace.tls = None;
         let headers = Headers { has_date: true, has_message_id: true, ..Headers::default() };

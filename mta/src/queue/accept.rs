@@ -81,6 +81,11 @@ pub fn accept(
         body_chunks,
         leading_dots: submission.leading_dots,
         body_type: submission.body_type,
+        utf8_headers: submission.utf8_headers,
+        returns: submission.returns,
+        envelope_id: submission.envelope_id,
+        from_domain: submission.from_domain,
+        foreign_signature: submission.foreign_signature,
         deliveries: u16::try_from(deliveries.len()).unwrap_or(u16::MAX),
         listener: submission.listener,
         account: submission.account,
@@ -126,12 +131,16 @@ fn split(submission: &Submission, now: Timestamp) -> Vec<Delivery> {
     let mut deliveries: Vec<Delivery> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     let mut places = std::collections::HashMap::new();
-    for address in &submission.recipients {
+    for (address, parameters) in &submission.recipients {
         if !seen.insert(address) {
             continue;
         }
         let domain = address.domain().as_str();
-        let recipient = Recipient { address: address.clone(), state: RecipientState::Queued };
+        let recipient = Recipient {
+            address: address.clone(),
+            parameters: parameters.clone(),
+            state: RecipientState::Queued,
+        };
         let place = *places.entry(domain).or_insert_with(|| {
             let number = u16::try_from(deliveries.len()).unwrap_or(u16::MAX);
             deliveries.push(Delivery {
@@ -196,24 +205,13 @@ fn accepted_event(id: Id, submission: &Submission, recipient: &Recipient, size: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Address, BodyType, ReversePath};
+    use crate::message::examples;
 
     fn submission(recipients: &[&str], body: SubmittedBody) -> Submission {
-        Submission {
-            id: Id::first_at(Timestamp::from_millis(5)),
-            sender: ReversePath(Some(Address::parse("s@x.pe").unwrap())),
-            recipients: recipients.iter().map(|text| Address::parse(text).unwrap()).collect(),
-            prefix: Bytes::from_static(b"Received: x\r\n"),
-            body,
-            leading_dots: false,
-            body_type: BodyType::SevenBit,
-            listener: "relay".to_owned(),
-            account: "boletin".to_owned(),
-            pool: None,
-            tags: vec!["a".to_owned()],
-            priority: Priority::default(),
-            message_id: None,
-        }
+        let id = Id::first_at(Timestamp::from_millis(5));
+        let account = "boletin".to_owned();
+        let tags = vec!["a".to_owned()];
+        Submission { body, account, tags, ..examples::submission(id, recipients) }
     }
 
     fn accepted(submission: Submission) -> Accepted {

@@ -165,7 +165,7 @@ fn look(spool: &dyn Spool, from: Id, limit: Id) -> Result<Aged, SpoolError> {
     Ok(aged)
 }
 
-fn deliveries_of(spool: &dyn Spool, id: Id) -> Result<Vec<DeliveryId>, SpoolError> {
+pub(super) fn deliveries_of(spool: &dyn Spool, id: Id) -> Result<Vec<DeliveryId>, SpoolError> {
     let (from, until) = keys::of_message(id);
     let mut found = Vec::new();
     spool.scan(Family::Deliveries, &from, &until, &mut |key, _| {

@@ -104,7 +104,7 @@ impl Queue {
             event.account = Some(ready.message.account.clone());
             event.tags.clone_from(&ready.message.tags);
             event.sender = Some(ready.message.sender.to_string());
-            event.recipient = Some(recipient.to_string());
+            event.recipient = Some(recipient.address.to_string());
             event.detail = delivery.hold.as_ref().map(|hold| hold.why.clone());
             operations.extend(event_index::operations(&event));
         }

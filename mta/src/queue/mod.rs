@@ -8,6 +8,7 @@ mod bodies;
 mod due;
 mod expiry;
 pub mod keys;
+mod late;
 mod levers;
 mod list;
 mod load;
@@ -21,6 +22,7 @@ mod tests;
 pub use accept::CHUNK_OCTETS;
 pub use bodies::{BodyPermit, HeldBody};
 pub use expiry::Aged;
+pub use late::Late;
 pub use levers::{Lever, LeverError};
 pub use list::{QueuePage, QueueRow};
 pub use ready::Ready;
@@ -80,6 +82,8 @@ pub struct Options {
     pub schedule: Schedule,
     /// Age at which what still waits is given up.
     pub expire_after: Duration,
+    /// Age at which senders are told that what waits is late; `None`: they are not.
+    pub late_after: Option<Duration>,
     /// Deliveries that memory holds.
     pub ready_deliveries: usize,
     /// (domain, lane) pairs that memory follows.
@@ -243,12 +247,7 @@ impl Queue {
         for event in events {
             operations.extend(event_index::operations(event));
         }
-        let now = self.clock.now();
-        let notice = notice.map(|submission| {
-            let mut accepted = accept::accept(submission, now, || self.ids.next(now));
-            operations.append(&mut accepted.operations);
-            (Claim::new(self, accepted.entries().collect()), accepted)
-        });
+        let notice = notice.map(|submission| self.along(submission, &mut operations));
         self.committer.ride(operations)?;
         if ended && ready.message.deliveries > 1 {
             self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(ready.message.id);
@@ -259,6 +258,18 @@ impl Queue {
             claim.offer(accepted, Body::OnItsWay);
         }
         Ok(())
+    }
+
+    /// Lets a message of ours ride with other operations; to be offered when they were handed in.
+    fn along(
+        &self,
+        submission: Submission,
+        operations: &mut Vec<Operation>,
+    ) -> (Claim<'_>, Accepted) {
+        let now = self.clock.now();
+        let mut accepted = accept::accept(submission, now, || self.ids.next(now));
+        operations.append(&mut accepted.operations);
+        (Claim::new(self, accepted.entries().collect()), accepted)
     }
 
     /// Writes events that change nothing else.

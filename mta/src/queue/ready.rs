@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::message::{Address, Delivery, Message, Timestamp};
+use crate::message::{Delivery, Message, Recipient, Timestamp};
 
 use super::bodies::HeldBody;
 use super::state;
@@ -32,10 +32,9 @@ impl Ready {
     }
 
     /// Those that still wait.
-    pub fn recipients(&self) -> Vec<Address> {
+    pub fn recipients(&self) -> Vec<&Recipient> {
         state::waiting(&self.delivery)
             .filter_map(|place| self.delivery.recipients.get(place))
-            .map(|recipient| recipient.address.clone())
             .collect()
     }
 }

@@ -156,7 +156,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::message::{Address, DeliveryId, Id, Lane, Priority, Recipient};
+    use crate::message::{Address, DeliveryId, Id, Lane, Priority, Recipient, RecipientParameters};
 
     fn delivery(recipients: usize) -> Delivery {
         Delivery {
@@ -166,6 +166,7 @@ mod tests {
             recipients: (0..recipients)
                 .map(|n| Recipient {
                     address: Address::parse(&format!("r{n}@x.pe")).unwrap(),
+                    parameters: RecipientParameters::default(),
                     state: RecipientState::Queued,
                 })
                 .collect(),

@@ -45,6 +45,7 @@ impl World {
         let options = Options {
             schedule: Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 },
             expire_after: Duration::from_hours(1),
+            late_after: Some(Duration::from_mins(20)),
             ready_deliveries: 1000,
             lanes: 1000,
             bodies_in_flight_max: 1 << 20,
@@ -83,21 +84,8 @@ impl World {
     }
 
     fn submission(&self, to: &str) -> Submission {
-        Submission {
-            id: self.queue.next_id(),
-            sender: ReversePath::NULL,
-            recipients: vec![Address::parse(to).unwrap()],
-            prefix: Bytes::from_static(b"Received: x\r\n"),
-            body: SubmittedBody::Whole(vec![Bytes::from_static(b"\r\ntext\r\n")]),
-            leading_dots: false,
-            body_type: BodyType::SevenBit,
-            listener: "relay".to_owned(),
-            account: "relay".to_owned(),
-            pool: None,
-            tags: vec![],
-            priority: Priority::default(),
-            message_id: None,
-        }
+        let sender = ReversePath::NULL;
+        Submission { sender, ..examples::submission(self.queue.next_id(), &[to]) }
     }
 
     /// What the loader hands out in a second.

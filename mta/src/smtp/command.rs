@@ -1,11 +1,15 @@
 //! Commands of a client (RFC 5321 section 4.1): a checked line in, a command or the reason why not out.
 //!
-//! Verbs and paths are ours to read, strictly; the parameters of MAIL and RCPT go through
-//! smtp-proto after repeated and unknown keywords have been refused (it lets them pass).
+//! Verbs and paths are ours to read, strictly, and so are the parameters of RFC 3461, of which
+//! smtp-proto knows too little; the other parameters of MAIL go through it after repeated and
+//! unknown keywords have been refused (it lets them pass).
 
-use smtp_proto::{MAIL_BODY_8BITMIME, Request};
+use smtp_proto::{MAIL_BODY_8BITMIME, MAIL_SMTPUTF8, Request};
 
-use crate::message::{Address, AddressError, BodyType, Priority};
+use crate::message::{
+    Address, AddressError, BodyType, Notify, OriginalRecipient, Priority, RecipientParameters,
+    ReturnContent, parse_envelope_id,
+};
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum Command {
     /// MAIL FROM.
     Mail(Path, MailParameters),
     /// RCPT TO.
-    Rcpt(Path),
+    Rcpt(Path, RecipientParameters),
     /// DATA
     Data,
     /// BDAT (RFC 3030).
@@ -57,7 +61,7 @@ pub enum Path {
 }
 
 /// Parameters of MAIL.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MailParameters {
     /// Octets announced (RFC 1870); `None`: not said.
     pub size: Option<u64>,
@@ -65,6 +69,12 @@ pub struct MailParameters {
     pub body: BodyType,
     /// MT-PRIORITY (RFC 6710); `None`: not said.
     pub priority: Option<Priority>,
+    /// SMTPUTF8 (RFC 6531): addresses and headers may have letters beyond ASCII.
+    pub utf8: bool,
+    /// RET (RFC 3461 section 4.3); `None`: not said.
+    pub returns: Option<ReturnContent>,
+    /// ENVID (RFC 3461 section 4.4), decoded; `None`: not said.
+    pub envelope_id: Option<String>,
 }
 
 /// Why a line is no command that can be obeyed.
@@ -84,14 +94,18 @@ pub enum CommandError {
     ParameterValue(&'static str),
 }
 
+/// What may follow the path of MAIL.
+const MAIL_KEYWORDS: [&str; 7] =
+    ["SIZE", "BODY", "AUTH", "MT-PRIORITY", "SMTPUTF8", "RET", "ENVID"];
+
 impl Command {
     /// From a line without its CRLF.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
         if line.iter().any(|b| *b < b' ' && *b != b'\t') || line.contains(&127) {
             return Err(CommandError::Syntax("commands have no control characters"));
         }
-        let line =
-            std::str::from_utf8(line).map_err(|_| CommandError::Syntax("commands are ASCII"))?;
+        let line = std::str::from_utf8(line)
+            .map_err(|_| CommandError::Syntax("commands are ASCII, or UTF-8 with SMTPUTF8"))?;
         let line = line.trim_end_matches([' ', '\t']);
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let alone = |command: Self| {
@@ -167,8 +181,14 @@ fn mail(rest: &str) -> Result<Command, CommandError> {
     if path == Path::Postmaster {
         return Err(CommandError::Address(AddressError::Incomplete));
     }
-    check_keywords(parameters, &["SIZE", "BODY", "AUTH", "MT-PRIORITY"])?;
-    Ok(Command::Mail(path, mail_parameters(parameters)?))
+    check_keywords(parameters, &MAIL_KEYWORDS)?;
+    let parameters = mail_parameters(parameters)?;
+    match &path {
+        Path::Mailbox(address) if address.needs_utf8() && !parameters.utf8 => {
+            Err(CommandError::Address(AddressError::NeedsUtf8))
+        }
+        _ => Ok(Command::Mail(path, parameters)),
+    }
 }
 
 fn rcpt(rest: &str) -> Result<Command, CommandError> {
@@ -179,8 +199,8 @@ fn rcpt(rest: &str) -> Result<Command, CommandError> {
     if path == Path::Null {
         return Err(CommandError::Address(AddressError::Incomplete));
     }
-    check_keywords(parameters, &[])?;
-    Ok(Command::Rcpt(path))
+    check_keywords(parameters, &["NOTIFY", "ORCPT"])?;
+    Ok(Command::Rcpt(path, recipient_parameters(parameters)?))
 }
 
 fn after_keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
@@ -240,7 +260,53 @@ fn check_keywords(parameters: &str, known: &[&str]) -> Result<(), CommandError> 
     Ok(())
 }
 
+/// RFC 3461 sections 4.1 and 4.2.
+fn recipient_parameters(parameters: &str) -> Result<RecipientParameters, CommandError> {
+    let mut found = RecipientParameters::default();
+    if let Some(value) = value_of(parameters, "NOTIFY") {
+        let usage = "NOTIFY takes NEVER, or SUCCESS, FAILURE and DELAY with commas";
+        found.notify = Some(Notify::parse(value).ok_or(CommandError::ParameterValue(usage))?);
+    }
+    if let Some(value) = value_of(parameters, "ORCPT") {
+        let usage = "ORCPT takes a type and an address in xtext, as in rfc822;ana@example.pe";
+        let original = OriginalRecipient::parse(value);
+        found.original = Some(original.ok_or(CommandError::ParameterValue(usage))?);
+    }
+    Ok(found)
+}
+
+/// What stands after `KEYWORD=`; an empty text when there is no `=`.
+fn value_of<'a>(parameters: &'a str, keyword: &str) -> Option<&'a str> {
+    let mut pairs = parameters.split(' ').map(|word| word.split_once('=').unwrap_or((word, "")));
+    pairs.find(|(name, _)| name.eq_ignore_ascii_case(keyword)).map(|(_, value)| value)
+}
+
 fn mail_parameters(parameters: &str) -> Result<MailParameters, CommandError> {
+    if parameters.is_empty() {
+        return Ok(MailParameters::default());
+    }
+    let returns = value_of(parameters, "RET").map(|value| {
+        ReturnContent::parse(value).ok_or(CommandError::ParameterValue("RET takes FULL or HDRS"))
+    });
+    let envelope_id = value_of(parameters, "ENVID").map(|value| {
+        let usage = "ENVID takes at most 100 octets of xtext";
+        parse_envelope_id(value).ok_or(CommandError::ParameterValue(usage))
+    });
+    let ours = ["RET", "ENVID"];
+    let others = parameters.split(' ').filter(|word| {
+        let name = word.split('=').next().unwrap_or("");
+        !ours.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+    });
+    let others = others.collect::<Vec<_>>().join(" ");
+    Ok(MailParameters {
+        returns: returns.transpose()?,
+        envelope_id: envelope_id.transpose()?,
+        ..transport_parameters(&others)?
+    })
+}
+
+/// SIZE, BODY, AUTH, MT-PRIORITY, SMTPUTF8.
+fn transport_parameters(parameters: &str) -> Result<MailParameters, CommandError> {
     if parameters.is_empty() {
         return Ok(MailParameters::default());
     }
@@ -265,10 +331,11 @@ fn mail_parameters(parameters: &str) -> Result<MailParameters, CommandError> {
         (true, Ok(value @ -9..=9)) => Some(Priority::new(value)),
         (true, _) => return Err(bad),
     };
-    if has("SIZE") && size.is_none() {
+    let utf8 = from.flags & MAIL_SMTPUTF8 != 0;
+    if (has("SIZE") && size.is_none()) || (has("SMTPUTF8") && (!utf8 || has("SMTPUTF8="))) {
         return Err(bad);
     }
-    Ok(MailParameters { size, body, priority })
+    Ok(MailParameters { size, body, priority, utf8, ..MailParameters::default() })
 }
 
 #[cfg(test)]
@@ -284,7 +351,11 @@ mod tests {
     }
 
     fn mail(path: Path, size: Option<u64>, body: BodyType) -> Command {
-        Command::Mail(path, MailParameters { size, body, priority: None })
+        Command::Mail(path, MailParameters { size, body, ..MailParameters::default() })
+    }
+
+    fn rcpt(path: Path) -> Command {
+        Command::Rcpt(path, RecipientParameters::default())
     }
 
     #[test]
@@ -298,17 +369,44 @@ mod tests {
             Ok(mail(mailbox("a@x.pe"), Some(12), EightBit)),
         );
         check("MAIL FROM:<> AUTH=<>", Ok(mail(Path::Null, None, SevenBit)));
-        check("RCPT TO:<\"a b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a b\"@x.pe"))));
-        check("RCPT TO:<\"a>b\"@x.pe>", Ok(Command::Rcpt(mailbox("\"a>b\"@x.pe"))));
-        check("RCPT TO:<@r.pe,@s.pe:a@x.pe>", Ok(Command::Rcpt(mailbox("a@x.pe"))));
-        check("RCPT TO:<a@[192.0.2.1]>", Ok(Command::Rcpt(mailbox("a@[192.0.2.1]"))));
-        check("RCPT TO:<PostMaster>", Ok(Command::Rcpt(Path::Postmaster)));
+        check("RCPT TO:<\"a b\"@x.pe>", Ok(rcpt(mailbox("\"a b\"@x.pe"))));
+        check("RCPT TO:<\"a>b\"@x.pe>", Ok(rcpt(mailbox("\"a>b\"@x.pe"))));
+        check("RCPT TO:<@r.pe,@s.pe:a@x.pe>", Ok(rcpt(mailbox("a@x.pe"))));
+        check("RCPT TO:<a@[192.0.2.1]>", Ok(rcpt(mailbox("a@[192.0.2.1]"))));
+        check("RCPT TO:<PostMaster>", Ok(rcpt(Path::Postmaster)));
+        check("RCPT TO:<ñu@x.pe>", Ok(rcpt(mailbox("ñu@x.pe"))));
         check(
             "auth plain AGEAYg==",
             Ok(Command::Auth("PLAIN".to_owned(), Some("AGEAYg==".to_owned()))),
         );
         check("DATA ", Ok(Command::Data));
         check("NOOP whatever", Ok(Command::Noop));
+    }
+
+    #[test]
+    fn what_senders_ask_to_be_told() {
+        let parameters = MailParameters {
+            size: Some(9),
+            utf8: true,
+            returns: Some(ReturnContent::Headers),
+            envelope_id: Some("a=1".to_owned()),
+            ..MailParameters::default()
+        };
+        check(
+            "MAIL FROM:<ñu@x.pe> RET=hdrs SMTPUTF8 ENVID=a+3D1 SIZE=9",
+            Ok(Command::Mail(mailbox("ñu@x.pe"), parameters)),
+        );
+        let full =
+            MailParameters { returns: Some(ReturnContent::Full), ..MailParameters::default() };
+        check("MAIL FROM:<a@x.pe> RET=FULL", Ok(Command::Mail(mailbox("a@x.pe"), full)));
+        let asked = RecipientParameters {
+            notify: Notify::parse("SUCCESS,DELAY"),
+            original: OriginalRecipient::parse("rfc822;b@y.pe"),
+        };
+        check(
+            "RCPT TO:<a@x.pe> notify=success,delay ORCPT=rfc822;b@y.pe",
+            Ok(Command::Rcpt(mailbox("a@x.pe"), asked)),
+        );
     }
 
     #[test]
@@ -345,8 +443,8 @@ mod tests {
         check("MAIL FROM:<a>", Err(CommandError::Address(AddressError::Incomplete)));
         check("MAIL FROM:<ñ@x.pe>", Err(CommandError::Address(AddressError::NeedsUtf8)));
         check("RCPT TO:<>", Err(CommandError::Address(AddressError::Incomplete)));
-        check("RCPT TO:<a@x.pe> NOTIFY=NEVER", Err(CommandError::Parameter));
-        check("MAIL FROM:<a@x.pe> SMTPUTF8", Err(CommandError::Parameter));
+        check("RCPT TO:<a@x.pe> SIZE=1", Err(CommandError::Parameter));
+        check("MAIL FROM:<a@x.pe> REQUIRETLS", Err(CommandError::Parameter));
         let value = |line: &str| {
             assert!(
                 matches!(Command::parse(line.as_bytes()), Err(CommandError::ParameterValue(_))),
@@ -360,6 +458,18 @@ mod tests {
             "MAIL FROM:<a@x.pe> SIZE=-1",
             "MAIL FROM:<a@x.pe> BODY=BINARYMIME",
             "MAIL FROM:<a@x.pe> BODY=9BIT",
+            "MAIL FROM:<a@x.pe> SMTPUTF8=1",
+            "MAIL FROM:<a@x.pe> SMTPUTF8 SMTPUTF8",
+            "MAIL FROM:<a@x.pe> RET=ALL",
+            "MAIL FROM:<a@x.pe> RET",
+            "MAIL FROM:<a@x.pe> RET=FULL RET=HDRS",
+            "MAIL FROM:<a@x.pe> ENVID=",
+            "MAIL FROM:<a@x.pe> ENVID=a=b",
+            "RCPT TO:<a@x.pe> NOTIFY=NEVER,FAILURE",
+            "RCPT TO:<a@x.pe> NOTIFY=",
+            "RCPT TO:<a@x.pe> NOTIFY",
+            "RCPT TO:<a@x.pe> NOTIFY=DELAY NOTIFY=DELAY",
+            "RCPT TO:<a@x.pe> ORCPT=a@x.pe",
         ] {
             value(line);
         }

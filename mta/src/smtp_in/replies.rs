@@ -25,7 +25,7 @@ pub(super) fn command_error(error: &CommandError, sender: bool) -> Reply {
         CommandError::Parameter => reply(555, (5, 5, 4), "A parameter that was not offered"),
         CommandError::ParameterValue(what) => reply(501, (5, 5, 4), format!("Syntax: {what}")),
         CommandError::Address(AddressError::NeedsUtf8) => {
-            reply(553, (5, 6, 7), "Addresses with letters beyond ASCII are not accepted yet")
+            reply(553, (5, 6, 7), "An address with letters beyond ASCII needs SMTPUTF8 in MAIL")
         }
         CommandError::Address(AddressError::Domain) => {
             let detail = if sender { 8 } else { 2 };

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::message::{Address, Failure, Message, Outcome, Reply};
+use crate::message::{Failure, Message, Outcome, Recipient, Reply};
 use crate::outside::BoxStream;
 
+use super::Content;
 use super::reply_reader::ReplyReader;
 use super::session::{Capabilities, Move, Opening, Transaction};
 use super::timeouts;
@@ -18,7 +19,8 @@ use super::trouble::{self, Moment};
 /// An open connection to a server.
 pub struct Connection {
     wire: Wire,
-    capabilities: Capabilities,
+    /// What the server offers.
+    pub capabilities: Capabilities,
     /// Host that is spoken to.
     pub host: String,
     /// Protocol and cipher suite; `None` in clear.
@@ -140,11 +142,11 @@ impl Connection {
     pub async fn deliver(
         &mut self,
         message: &Message,
-        body: &[Bytes],
-        recipients: &[Address],
+        content: &Content,
+        recipients: &[&Recipient],
     ) -> Transacted {
-        let mut transaction = match Transaction::new(message, body, recipients, &self.capabilities)
-        {
+        let made = Transaction::new(message, content, recipients, &self.capabilities);
+        let mut transaction = match made {
             Ok(transaction) => transaction,
             Err(failure) => {
                 let outcomes = vec![Outcome::Failed(failure); recipients.len()];

@@ -2,6 +2,7 @@
 //! (`session`, pure), and what every failure means (`trouble`, the only place that decides).
 
 mod connect;
+mod content;
 mod driver;
 mod reply_reader;
 pub mod route;
@@ -11,6 +12,7 @@ mod trouble;
 
 pub(crate) use connect::declare_metrics;
 pub use connect::{Connector, Host};
+pub use content::Content;
 pub use driver::{Connection, Transacted};
 pub use route::{Resolver, Route};
 pub use tls_policy::TlsClients;

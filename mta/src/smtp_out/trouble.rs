@@ -28,8 +28,10 @@ pub(super) enum Moment {
     Data,
     /// While the message was being sent.
     Body,
-    /// After the final dot.
+    /// After the final dot, or the last octet of BDAT.
     Final,
+    /// RSET.
+    Reset,
 }
 
 impl Moment {
@@ -44,6 +46,7 @@ impl Moment {
             Self::Data => "in DATA",
             Self::Body => "while sending the message",
             Self::Final => "waiting for the reply to the message",
+            Self::Reset => "in RSET",
         }
     }
 }
@@ -150,6 +153,15 @@ pub(super) fn too_big(size: u64, size_max: u64) -> Failure {
 pub(super) fn not_eight_bit() -> Failure {
     let cause = "the message has 8-bit text and the server does not offer 8BITMIME".to_owned();
     never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 6, 3), cause)
+}
+
+/// An address or the headers have letters beyond ASCII and the server does not take them (RFC
+/// 6531). They are never rewritten: that would be another address.
+pub(super) fn not_utf8() -> Failure {
+    let cause =
+        "the message has addresses or headers beyond ASCII and the server does not offer SMTPUTF8"
+            .to_owned();
+    never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 6, 7), cause)
 }
 
 /// The domain's names.
@@ -402,6 +414,7 @@ mod tests {
         check(&credentials("no file".to_owned()), Scope::Site, Fault::Local, later, "4.3.5");
         check(&too_big(2, 1), Scope::Message, Fault::Peer, never, "5.3.4");
         check(&not_eight_bit(), Scope::Message, Fault::Peer, never, "5.6.3");
+        check(&not_utf8(), Scope::Message, Fault::Peer, never, "5.6.7");
         check(&names("x.pe", &DnsError::NoSuchName), Scope::Site, Fault::Dns, never, "5.1.2");
         check(&names("x.pe", &DnsError::NoRecords), Scope::Site, Fault::Dns, never, "5.4.4");
         let silent = DnsError::Unavailable("timeout".to_owned());

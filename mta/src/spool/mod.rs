@@ -12,6 +12,7 @@ mod memory;
 pub mod record;
 #[cfg(feature = "rocks")]
 mod rocks;
+mod version1;
 
 pub(crate) use committer::declare_metrics;
 pub use committer::{CommitError, Committer, SpoolHealth};

@@ -1,19 +1,35 @@
 //! How records look on disk: one octet of version, then the value as postcard writes it.
 //!
 //! A later version that changes a structure keeps the old one under its number and turns it
-//! into the new one here; fixtures of old spools are kept under `tests/`.
+//! into the new one here; a spool that version 1 wrote is kept under `tests/fixtures`.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::SpoolError;
+use crate::message::{Delivery, Message};
+
+use super::{SpoolError, version1};
 
 /// The version that is written.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What is stored as a record.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What version 1 wrote in its place.
+    type First: DeserializeOwned + Into<Self>;
+}
+
+impl Record for Message {
+    type First = version1::Message;
+}
+
+impl Record for Delivery {
+    type First = version1::Delivery;
+}
 
 /// A value as stored.
-pub fn encode<T: Serialize>(value: &T) -> Bytes {
+pub fn encode<T: Record>(value: &T) -> Bytes {
     let start = vec![VERSION];
     match postcard::to_extend(value, start) {
         Ok(bytes) => bytes.into(),
@@ -23,13 +39,13 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
 }
 
 /// A value as read.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SpoolError> {
+pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, SpoolError> {
+    let damaged = |error: postcard::Error| SpoolError::Damaged(error.to_string());
     match bytes.split_first() {
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|error| SpoolError::Damaged(error.to_string()))
-        }
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(damaged),
+        Some((1, rest)) => postcard::from_bytes::<T::First>(rest).map(Into::into).map_err(damaged),
         Some((version, _)) => Err(SpoolError::Damaged(format!(
-            "version {version}; this program knows version {VERSION}: was the spool written by a later one?"
+            "version {version}; this program knows up to version {VERSION}: was the spool written by a later one?"
         ))),
         None => Err(SpoolError::Damaged("empty".to_owned())),
     }

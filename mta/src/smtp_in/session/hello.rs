@@ -19,6 +19,8 @@ impl Session {
         lines.push(format!("SIZE {}", listener.limits.message_size.0));
         lines.push("8BITMIME".to_owned());
         lines.push("CHUNKING".to_owned());
+        lines.push("SMTPUTF8".to_owned());
+        lines.push("DSN".to_owned());
         // RFC 9422: what a client would otherwise learn by being refused.
         lines.push(format!(
             "LIMITS MAILMAX={} RCPTMAX={}",

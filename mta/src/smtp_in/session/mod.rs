@@ -15,13 +15,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use relay_config::config::{Account, Listener, ListenerTls};
 
-use crate::message::{Address, Id, Reply, ReversePath, Submission, Timestamp};
+use crate::message::{Address, Id, RecipientParameters, Reply, ReversePath, Submission, Timestamp};
 use crate::metrics::limit_hit;
 use crate::policy::{Grant, Policy};
 use crate::queue::Refusal;
 use crate::smtp::{
     AUTH_LINE_MAX, COMMAND_LINE_MAX, Command, CommandError, Line, MAIL_LINE_MAX, MailParameters,
-    take_line,
+    RCPT_LINE_MAX, take_line,
 };
 
 use super::incoming::Incoming;
@@ -149,7 +149,7 @@ enum Waiting {
 struct Transaction {
     sender: ReversePath,
     parameters: MailParameters,
-    recipients: Vec<Address>,
+    recipients: Vec<(Address, RecipientParameters)>,
     /// `None`: a stranger, who may write to the postmaster.
     grant: Option<Grant>,
     /// What has come of the message between two BDAT.
@@ -382,6 +382,7 @@ impl Session {
         let max = match &command {
             Ok(Command::Auth(..)) => AUTH_LINE_MAX,
             Ok(Command::Mail(..)) => MAIL_LINE_MAX,
+            Ok(Command::Rcpt(..)) => RCPT_LINE_MAX,
             _ => COMMAND_LINE_MAX,
         };
         if line.len() + 2 > max {
@@ -404,7 +405,7 @@ impl Session {
             Ok(Command::Ehlo(name)) => self.ehlo(name),
             Ok(Command::Helo(name)) => self.hello(name),
             Ok(Command::Mail(path, parameters)) => self.mail(path, parameters, now),
-            Ok(Command::Rcpt(path)) => self.rcpt(path, now),
+            Ok(Command::Rcpt(path, parameters)) => self.rcpt(path, parameters, now),
             Ok(Command::Data) => return self.start_data(input),
             Ok(Command::Bdat { size, last }) => return self.bdat(size, last),
             Ok(Command::Auth(mechanism, initial)) => {
@@ -480,6 +481,6 @@ impl Session {
     }
 }
 
-fn count(recipients: &[Address]) -> u32 {
+fn count(recipients: &[(Address, RecipientParameters)]) -> u32 {
     u32::try_from(recipients.len()).unwrap_or(u32::MAX)
 }

@@ -2,10 +2,13 @@
 
 use bytes::BytesMut;
 
-use crate::message::{BodyType, Priority, Reply, ReversePath, Submission, Timestamp};
+use crate::message::{
+    AddressError, BodyType, Priority, RecipientParameters, Reply, ReversePath, Submission,
+    Timestamp,
+};
 use crate::metrics::limit_hit;
 use crate::policy::{self, Grant};
-use crate::smtp::{MailParameters, Path, Received};
+use crate::smtp::{CommandError, MailParameters, Path, Received};
 
 use super::super::incoming::{Incoming, Move};
 use super::super::replies::{self, reply};
@@ -92,7 +95,7 @@ impl Session {
         }
     }
 
-    pub(super) fn rcpt(&mut self, path: Path, now: Timestamp) {
+    pub(super) fn rcpt(&mut self, path: Path, parameters: RecipientParameters, now: Timestamp) {
         let Some(transaction) = &self.transaction else {
             return self.say(&reply(503, (5, 5, 1), "Start with MAIL"));
         };
@@ -105,7 +108,10 @@ impl Session {
             Path::Postmaster | Path::Null => (policy.postmaster.clone(), true),
         };
         let count = count(&transaction.recipients);
-        let checked = if count >= self.setup.listener.limits.recipients_per_message {
+        let checked = if address.needs_utf8() && !transaction.parameters.utf8 {
+            let needs_utf8 = CommandError::Address(AddressError::NeedsUtf8);
+            Err(replies::command_error(&needs_utf8, false))
+        } else if count >= self.setup.listener.limits.recipients_per_message {
             limit_hit("recipients_per_message");
             Err(reply(452, (4, 5, 3), "Too many recipients; send the rest with another message"))
         } else {
@@ -124,7 +130,7 @@ impl Session {
             return self.say(&refused);
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.recipients.push(address);
+            transaction.recipients.push((address, parameters));
         }
         self.say(&reply(250, (2, 1, 5), "Ok"));
     }
@@ -212,6 +218,7 @@ impl Session {
         let transaction = self.transaction.as_ref();
         let listener = &self.setup.listener;
         let recipients = transaction.map(|t| t.recipients.clone()).unwrap_or_default();
+        let asked = transaction.map(|transaction| &transaction.parameters);
         let (helo, extended) = self.helo.clone().unwrap_or_default();
         let (headers, headless) = incoming.take_headers();
         let trace = policy::Trace {
@@ -219,18 +226,18 @@ impl Session {
             helo: &helo,
             client: (!listener.hide_client).then_some(self.client),
             extended,
+            utf8: asked.is_some_and(|asked| asked.utf8),
             tls: self.tls.as_deref(),
             authenticated: self.login.is_some(),
             listener: &listener.name,
             id: incoming.id(),
-            recipient: if let [one] = &recipients[..] { Some(one) } else { None },
+            recipient: if let [(one, _)] = &recipients[..] { Some(one) } else { None },
             time: now,
         };
         let prefix = policy::received(&trace, &headers, headless);
         let own_id = || incoming.id().message_id(&self.setup.policy.hostname);
         let grant = transaction.and_then(|t| t.grant.as_ref());
         let eight_bit = incoming.eight_bit();
-        let asked = transaction.and_then(|transaction| transaction.parameters.priority);
         Submission {
             id: incoming.id(),
             sender: transaction.map_or(ReversePath::NULL, |t| t.sender.clone()),
@@ -238,13 +245,21 @@ impl Session {
             prefix,
             leading_dots: incoming.leading_dots(),
             body_type: if eight_bit { BodyType::EightBit } else { BodyType::SevenBit },
+            utf8_headers: headers.eight_bit && asked.is_some_and(|asked| asked.utf8),
+            returns: asked.and_then(|asked| asked.returns),
+            envelope_id: asked.and_then(|asked| asked.envelope_id.clone()),
+            from_domain: headers.from_domain,
+            foreign_signature: headers.signed,
             listener: listener.name.to_string(),
             account: grant.map_or(&listener.name, |grant| &grant.name).to_string(),
             pool: headers
                 .pool
                 .or_else(|| grant.and_then(|g| g.pool.as_ref().map(ToString::to_string))),
             tags: headers.tags,
-            priority: headers.priority.or(asked).unwrap_or_default(),
+            priority: headers
+                .priority
+                .or_else(|| asked.and_then(|asked| asked.priority))
+                .unwrap_or_default(),
             message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
             body: incoming.take_body(),
         }
