@@ -84,6 +84,8 @@ pub struct Listener {
     pub auth: bool,
     /// Networks that may relay without a password.
     pub relay_from: Vec<IpNet>,
+    /// Load balancers, whose connections begin with a PROXY header that names the client.
+    pub proxy_from: Vec<IpNet>,
     /// Leave the client's address and name out of Received (S8).
     pub hide_client: bool,
     /// What is done with CR or LF that stand alone.

@@ -125,7 +125,18 @@ fn check_listener(
         let message = format!("listener `{}` relays for nobody", config.name);
         reader.problem(span.clone(), "listener.relay_from", Mistake::new(message, mend));
     }
-    let public = config.bind.iter().any(|bind| open_relay::is_public_bind(bind.ip()));
+    if open_relay::is_open(&config.proxy_from) {
+        let mend = "list only the addresses of your load balancers";
+        let message = format!(
+            "listener `{}` would believe whatever address strangers claim: `proxy_from` covers more \
+             public addresses than a /16",
+            config.name
+        );
+        reader.problem(span.clone(), "listener.proxy_from", Mistake::new(message, mend));
+    }
+    // Behind a load balancer the world reaches a private address, too.
+    let public = !config.proxy_from.is_empty()
+        || config.bind.iter().any(|bind| open_relay::is_public_bind(bind.ip()));
     if public && !section.open_relay_meant && open_relay::is_open(&config.relay_from) {
         let mend = "list only your own networks; who is elsewhere uses AUTH. If strangers are kept away \
                     by other means, write `i_know_this_is_an_open_relay = true`";

@@ -206,6 +206,12 @@ fn listener(f: &mut Fields<'_>) -> Option<ListenerSection> {
         "Networks that may send to anybody without a password. Everyone else needs AUTH.",
         list(network),
     );
+    let proxy_from = f.or(
+        "proxy_from",
+        "[]",
+        "Load balancers: connections from these networks must begin with a PROXY header (HAProxy's protocol, version 1 or 2), and the client is who it names. Who can connect from there can claim any address.",
+        list(network),
+    );
     let hide_client = f.or(
         "hide_client",
         "false",
@@ -245,6 +251,7 @@ fn listener(f: &mut Fields<'_>) -> Option<ListenerSection> {
         tls,
         auth,
         relay_from,
+        proxy_from,
         hide_client,
         bare_newline,
         allow_headers,

@@ -55,7 +55,7 @@ impl Limited {
     }
 }
 
-async fn metrics(address: SocketAddr) -> String {
+pub(super) async fn metrics(address: SocketAddr) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream

@@ -8,6 +8,7 @@ mod delivery;
 mod levers;
 mod limits;
 mod peers;
+mod proxy;
 mod reload;
 mod routes;
 mod scripts;

@@ -20,6 +20,8 @@ pub struct World {
     pub relay: RelayProcess,
     /// Its configuration.
     pub config: PathBuf,
+    /// What its listeners show.
+    pub certificate: Certificate,
     _dns: DnsServer,
     /// Spool and events.
     pub folder: tempfile::TempDir,
@@ -66,7 +68,7 @@ impl World {
         let config = folder.path().join("tambo.toml");
         std::fs::write(&config, text).unwrap();
         let relay = RelayProcess::start(&config, folder.path()).await;
-        Self { relay, config, _dns: dns, folder }
+        Self { relay, config, certificate, _dns: dns, folder }
     }
 
     /// Stops the relay and starts it again on the same spool.

@@ -1,13 +1,13 @@
 //! A mail client: says what it is told and insists on the reply that it expects.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use mta::outside::BoxStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -20,9 +20,25 @@ pub struct Client {
 impl Client {
     /// Connects and reads the greeting.
     pub async fn connect(to: SocketAddr) -> Result<Self, String> {
-        let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Self::over(Box::new(stream)).await
+        Self::connect_from(IpAddr::from([0, 0, 0, 0]), to).await
+    }
+
+    /// Connects from this address (0.0.0.0: whichever) and reads the greeting.
+    pub async fn connect_from(from: IpAddr, to: SocketAddr) -> Result<Self, String> {
+        Self::over(Box::new(stream_from(from, to).await?)).await
+    }
+
+    /// The same with TLS from the first octet.
+    pub async fn connect_with_tls(
+        from: IpAddr,
+        to: SocketAddr,
+        connector: &TlsConnector,
+        name: &str,
+    ) -> Result<Self, String> {
+        let stream = stream_from(from, to).await?;
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
+        let encrypted = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
+        Self::over(Box::new(encrypted)).await
     }
 
     /// Reads the greeting over any stream.
@@ -113,6 +129,20 @@ impl Client {
         let reply = self.reply().await?;
         if reply.starts_with(&code.to_string()) { Ok(reply) } else { Err(reply) }
     }
+}
+
+/// A TCP connection from this address; unspecified: whichever.
+pub async fn stream_from(from: IpAddr, to: SocketAddr) -> Result<TcpStream, String> {
+    let connect = async {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if !from.is_unspecified() {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let stream = socket.connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(stream)
+    };
+    connect.await.map_err(|error| error.to_string())
 }
 
 /// DATA as it goes over the wire.

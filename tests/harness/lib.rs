@@ -9,6 +9,7 @@ pub mod client;
 pub mod corpus;
 pub mod dialog;
 pub mod dns;
+pub mod haproxy;
 pub mod mx;
 pub mod packages;
 pub mod postfix;

@@ -3,6 +3,8 @@
 //! An event is written in the same batch as the change that it explains (design, invariant
 //! 2). Its JSON form is a contract (design, section 7): fields are added, never renamed.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::Id;
@@ -26,6 +28,9 @@ pub struct Event {
     /// Listener it came in by.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub listener: Option<String>,
+    /// Address of the client that sent it, or wanted to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<IpAddr>,
     /// Account it belongs to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub account: Option<String>,
@@ -124,6 +129,7 @@ impl Event {
             message: None,
             message_id: None,
             listener: None,
+            client: None,
             account: None,
             pool: None,
             tags: Vec::new(),

@@ -23,6 +23,7 @@ pub(crate) fn submission(id: Id, recipients: &[&str]) -> Submission {
         from_domain: None,
         foreign_signature: false,
         listener: "relay".to_owned(),
+        client: None,
         account: "relay".to_owned(),
         pool: None,
         tags: vec![],

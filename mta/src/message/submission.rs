@@ -1,5 +1,7 @@
 //! A message on its way into the queue: from an SMTP session, the API, or a notice of ours.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::{Address, BodyType, Id, Priority, RecipientParameters, ReturnContent, ReversePath};
@@ -33,6 +35,8 @@ pub struct Submission {
     pub foreign_signature: bool,
     /// Name of the listener; `notice` for our own.
     pub listener: String,
+    /// Who sent it; `None` for our own.
+    pub client: Option<IpAddr>,
     /// Name of the account.
     pub account: String,
     /// Pool asked for by account, listener or header.

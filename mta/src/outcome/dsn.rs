@@ -89,6 +89,7 @@ pub fn notice(notice: Notice<'_>, now: Timestamp) -> Submission {
         foreign_signature: false,
         body: SubmittedBody::Whole(vec![text.into()]),
         listener: NOTICE.to_owned(),
+        client: None,
         account: NOTICE.to_owned(),
         pool: message.pool.clone(),
         tags: message.tags.clone(),

@@ -193,6 +193,7 @@ fn accepted_event(id: Id, submission: &Submission, recipient: &Recipient, size: 
     event.message = Some(submission.id);
     event.message_id.clone_from(&submission.message_id);
     event.listener = Some(submission.listener.clone());
+    event.client = submission.client;
     event.account = Some(submission.account.clone());
     event.pool.clone_from(&submission.pool);
     event.tags.clone_from(&submission.tags);

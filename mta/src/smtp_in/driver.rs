@@ -87,8 +87,12 @@ async fn converse(
     let setup =
         Setup { listener: Arc::clone(&listener), policy: Arc::clone(&shared.terms.get().policy) };
     let queue = Arc::clone(&shared.queue);
-    let session =
-        Session::new(Arc::new(setup), client.ip(), tls, Box::new(move || queue.next_id()));
+    let session = Session::new(
+        Arc::new(setup),
+        client.ip().to_canonical(),
+        tls,
+        Box::new(move || queue.next_id()),
+    );
     let stop = shared.stop.clone();
     let ends = Instant::now() + listener.limits.session_timeout;
     let input = BytesMut::with_capacity(READ_OCTETS);
@@ -250,6 +254,7 @@ impl Connection {
         REJECTIONS.with_label_values(&[class]).inc();
         let mut event = Event::new(self.shared.queue.next_id(), EventKind::Rejected);
         event.listener = Some(self.listener.name.to_string());
+        event.client = Some(self.client.ip().to_canonical());
         event.account = Some(rejection.account);
         event.sender = rejection.sender;
         event.recipient = rejection.recipient;

@@ -18,9 +18,9 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 
 use super::auth::Authenticator;
-use super::driver;
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::tls::{ServerTls, TlsFileError};
+use super::{arrival, driver};
 
 /// After accepting failed (no file descriptors), it is tried again this much later.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -125,20 +125,14 @@ async fn accept_loop(
         let listener = shared.terms.get().listeners.get(&bound.name).cloned();
         let listener = listener.unwrap_or_else(|| Arc::clone(&bound));
         match accepted {
-            Ok((stream, client)) => match gate.enter(&listener, client.ip()) {
-                Ok(pass) => {
-                    let (listener, shared) = (Arc::clone(&listener), Arc::clone(&shared));
-                    sessions.spawn(async move {
-                        driver::serve(stream, client, listener, shared).await;
-                        drop(pass);
-                    });
-                }
-                Err(limit) => {
-                    tracing::warn!(%client, listener = %listener.name, limit, "turned away");
-                    let said = listener.tls != ListenerTls::Implicit;
-                    sessions.spawn(turn_away(stream, said));
-                }
-            },
+            Ok((stream, peer)) if arrival::is_proxy(&listener, peer.ip()) => {
+                let pass = gate.enter_unannounced(&listener);
+                sessions.spawn(admit_announced(stream, peer, pass, listener, Arc::clone(&shared)));
+            }
+            Ok((stream, client)) => {
+                let pass = gate.enter(&listener, client.ip());
+                sessions.spawn(admit(stream, client, pass, listener, Arc::clone(&shared)));
+            }
             Err(error) => {
                 tracing::warn!(%error, listener = %listener.name, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -149,8 +143,58 @@ async fn accept_loop(
     while sessions.join_next().await.is_some() {}
 }
 
-async fn turn_away(mut stream: BoxStream, said: bool) {
-    if said {
+/// What the gate said.
+type Entry = Result<Pass, &'static str>;
+
+/// Serves a client that was let in.
+async fn admit(
+    stream: BoxStream,
+    client: SocketAddr,
+    entry: Entry,
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+) {
+    match entry {
+        Ok(pass) => {
+            driver::serve(stream, client, listener, shared).await;
+            drop(pass);
+        }
+        Err(limit) => turn_away(stream, client, limit, &listener).await,
+    }
+}
+
+/// The same for a client that a load balancer announces.
+async fn admit_announced(
+    stream: BoxStream,
+    peer: SocketAddr,
+    entry: Entry,
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+) {
+    let pass = match entry {
+        Ok(pass) => pass,
+        Err(limit) => return turn_away(stream, peer, limit, &listener).await,
+    };
+    let mut stop = shared.stop.clone();
+    let announced = tokio::select! {
+        announced = arrival::announced(stream, peer, &listener) => announced,
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    if let Some((stream, client)) = announced {
+        let entry = pass.announce(&listener, client.ip());
+        admit(stream, client, entry, listener, shared).await;
+    }
+}
+
+/// Tells a client that there is no room for it.
+async fn turn_away(
+    mut stream: BoxStream,
+    client: SocketAddr,
+    limit: &'static str,
+    listener: &Listener,
+) {
+    tracing::warn!(%client, listener = %listener.name, limit, "turned away");
+    if listener.tls != ListenerTls::Implicit {
         let text = b"421 4.7.0 Too many connections; try again later\r\n";
         // Who does not listen is not waited for.
         let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, stream.write_all(text)).await;

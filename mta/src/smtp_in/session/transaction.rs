@@ -251,6 +251,7 @@ impl Session {
             from_domain: headers.from_domain,
             foreign_signature: headers.signed,
             listener: listener.name.to_string(),
+            client: Some(self.client),
             account: grant.map_or(&listener.name, |grant| &grant.name).to_string(),
             pool: headers
                 .pool
