@@ -13,4 +13,5 @@ mod reload;
 mod routes;
 mod scripts;
 mod service;
+mod submission;
 mod world;

@@ -41,7 +41,7 @@ impl World {
     /// Starts a relay that finds the zone and sends to `port`; `more` goes into the configuration.
     pub async fn start(zone: &str, port: u16, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tambo-").tempdir_in("/var/tmp").unwrap();
-        let certificate = Certificate::new(&[HOSTNAME]);
+        let certificate = Certificate::new(&[HOSTNAME, "127.0.0.1", "localhost"]);
         let (chain, key) = certificate.write(folder.path());
         let dns = DnsServer::start(zone).await;
         let mut text = format!(

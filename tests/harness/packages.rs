@@ -9,6 +9,6 @@ pub fn need(program: &str, package: &str) {
         folders.split(':').any(|folder| std::path::Path::new(folder).join(program).exists());
     assert!(
         found,
-        "{program} is not installed: run `make packages`, or install the package {package}"
+        "{program} is not installed: run `make packages-test`, or install the package {package}"
     );
 }
