@@ -136,18 +136,16 @@ impl Command {
     }
 }
 
-/// RFC 5321 says domain or literal; machines inside send names with underscores, and some
-/// printers send bare addresses. What can't be written into a Received line is refused.
+/// RFC 5321 says domain or literal; machines inside send names with underscores, and printers send
+/// bare addresses or the name of their model with its blanks. What can't be written into a Received line
+/// becomes a hyphen.
 fn client_name(rest: &str) -> Result<String, CommandError> {
     let name = rest.trim();
-    let fits = !name.is_empty()
-        && name.len() <= 255
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:[]".contains(&b));
-    if fits {
-        Ok(name.to_owned())
-    } else {
-        Err(CommandError::Syntax("give the name of your host, as in EHLO mail.example.pe"))
+    if name.is_empty() || name.len() > 255 {
+        return Err(CommandError::Syntax("give the name of your host, as in EHLO mail.example.pe"));
     }
+    let fits = |c: &char| c.is_ascii_alphanumeric() || "._-:[]".contains(*c);
+    Ok(name.chars().map(|c| if fits(&c) { c } else { '-' }).collect())
 }
 
 fn bdat(rest: &str) -> Result<Command, CommandError> {
@@ -212,7 +210,7 @@ fn after_keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
 
 /// `<path>` and what follows it.
 fn split_path(text: &str) -> Option<(&str, &str)> {
-    let inside = text.strip_prefix('<')?;
+    let Some(inside) = text.strip_prefix('<') else { return bare_path(text) };
     let (mut quoted, mut escaped) = (false, false);
     for (place, byte) in inside.bytes().enumerate() {
         match byte {
@@ -228,6 +226,16 @@ fn split_path(text: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// A path without its brackets, as old devices send it: it ends at the first blank. The null path is
+/// written `<>` and in no other way.
+fn bare_path(text: &str) -> Option<(&str, &str)> {
+    if text.is_empty() || text.contains(['<', '>', '"']) {
+        return None;
+    }
+    let (path, rest) = text.split_once(' ').unwrap_or((text, ""));
+    Some((path, rest.trim()))
 }
 
 fn read_path(path: &str) -> Result<Path, CommandError> {
@@ -363,6 +371,7 @@ mod tests {
         use BodyType::{EightBit, SevenBit};
         check("ehlo pc_07.local", Ok(Command::Ehlo("pc_07.local".to_owned())));
         check("HELO [10.1.2.3]", Ok(Command::Helo("[10.1.2.3]".to_owned())));
+        check("EHLO  Peña (2º) ", Ok(Command::Ehlo("Pe-a--2--".to_owned())));
         check("mail from:<a@x.pe>", Ok(mail(mailbox("a@x.pe"), None, SevenBit)));
         check(
             "MAIL FROM: <a@x.pe> SIZE=12 body=8bitmime",
@@ -375,6 +384,8 @@ mod tests {
         check("RCPT TO:<a@[192.0.2.1]>", Ok(rcpt(mailbox("a@[192.0.2.1]"))));
         check("RCPT TO:<PostMaster>", Ok(rcpt(Path::Postmaster)));
         check("RCPT TO:<ñu@x.pe>", Ok(rcpt(mailbox("ñu@x.pe"))));
+        check("RCPT TO:a@x.pe", Ok(rcpt(mailbox("a@x.pe"))));
+        check("MAIL FROM: a@x.pe  SIZE=12", Ok(mail(mailbox("a@x.pe"), Some(12), SevenBit)));
         check(
             "auth plain AGEAYg==",
             Ok(Command::Auth("PLAIN".to_owned(), Some("AGEAYg==".to_owned()))),
@@ -419,10 +430,12 @@ mod tests {
         };
         for line in [
             "EHLO",
-            "EHLO a b",
-            "EHLO a<b",
             "MAIL",
-            "MAIL FROM:a@x.pe",
+            "MAIL FROM:",
+            "MAIL FROM: SIZE=1 <a@x.pe>",
+            "MAIL FROM:a@x.pe>",
+            "MAIL FROM:Ana <a@x.pe>",
+            "MAIL FROM:\"a\"@x.pe",
             "MAIL FROM:<a@x.pe",
             "MAIL FROM:<a@x.pe>SIZE=1",
             "MAIL TO:<a@x.pe>",

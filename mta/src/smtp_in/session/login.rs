@@ -31,12 +31,12 @@ impl Session {
     }
 
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Option<Step> {
-        let extended = self.helo.as_ref().is_some_and(|(_, extended)| *extended);
         if !self.setup.listener.auth {
             self.say(&reply(502, (5, 5, 1), "AUTH is not offered here"));
         } else if self.tls.is_none() {
             self.say(&reply(538, (5, 7, 11), "AUTH needs TLS; start with STARTTLS"));
-        } else if !extended {
+        } else if self.helo.is_none() {
+            // After HELO it was not offered (RFC 4954); devices that know no EHLO use it all the same.
             self.say(&reply(503, (5, 5, 1), "Start with EHLO"));
         } else if self.login.is_some() || self.transaction.is_some() {
             self.say(&reply(503, (5, 5, 1), "AUTH is done once, before MAIL"));
