@@ -63,6 +63,13 @@ async fn run(dialog: &Dialog, to: SocketAddr, certificate: &Certificate) {
                 let said = read_line(&mut stream, &mut input, &place).await;
                 assert!(is_like(pattern, &said), "{place}: `{said}` is said");
             }
+            Turn::Reply(code) => loop {
+                let said = read_line(&mut stream, &mut input, &place).await;
+                assert!(said.starts_with(code), "{place}: `{said}` is said");
+                if said.as_bytes().get(3) != Some(&b'-') {
+                    break;
+                }
+            },
             Turn::Tls => {
                 assert!(input.is_empty(), "{place}: {input:?} before the handshake");
                 let name = ServerName::try_from("relay.example.pe").unwrap();

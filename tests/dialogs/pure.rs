@@ -139,14 +139,16 @@ fn run(dialog: &Dialog, piece: usize) -> Vec<Submission> {
                 }
             }
             Turn::Server(pattern) => {
-                world.output.push_str(std::str::from_utf8(&world.session.take_output()).unwrap());
-                let (said, rest) = world
-                    .output
-                    .split_once("\r\n")
-                    .unwrap_or_else(|| panic!("{place}: nothing is said"));
-                assert!(is_like(pattern, said), "{place}: `{said}` is said");
-                world.output = rest.to_owned();
+                let said = world.line(&place);
+                assert!(is_like(pattern, &said), "{place}: `{said}` is said");
             }
+            Turn::Reply(code) => loop {
+                let said = world.line(&place);
+                assert!(said.starts_with(code), "{place}: `{said}` is said");
+                if said.as_bytes().get(3) != Some(&b'-') {
+                    break;
+                }
+            },
             Turn::Tls => {
                 assert!(world.wants_tls, "{place}: no handshake");
                 world.wants_tls = false;
@@ -178,6 +180,15 @@ impl World {
             closed: false,
             wants_tls: false,
         }
+    }
+
+    fn line(&mut self, place: &str) -> String {
+        self.output.push_str(std::str::from_utf8(&self.session.take_output()).unwrap());
+        let line = self.output.split_once("\r\n");
+        let (said, rest) = line.unwrap_or_else(|| panic!("{place}: nothing is said"));
+        let (said, rest) = (said.to_owned(), rest.to_owned());
+        self.output = rest;
+        said
     }
 
     fn go_on(&mut self, dialog: &Dialog) {

@@ -4,7 +4,8 @@
 //! `@early` lets it speak before it is greeted, `@whole` says that the script is about what arrives
 //! together. `C: text` is sent with CRLF, `c: text` as it
 //! is with `\r`, `\n`, `\0`, `\t`, `\xHH` and `{word*count}` understood; `S: pattern` is a line that must come, with `*` for
-//! anything; `TLS` does the handshake; `END` says that the relay closes. `#` starts a comment.
+//! anything; `R: code` is a whole reply of that code, whatever its lines say; `TLS` does the handshake;
+//! `END` says that the relay closes. `#` starts a comment.
 
 /// A script.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,8 @@ pub enum Turn {
     Client(Vec<u8>),
     /// The relay says a line like this.
     Server(String),
+    /// The relay says a reply of this code, in one line or several.
+    Reply(String),
     /// The handshake.
     Tls,
     /// The relay closes.
@@ -49,6 +52,8 @@ impl Dialog {
                 Turn::Client(unescape(rest))
             } else if let Some(rest) = line.strip_prefix("S: ") {
                 Turn::Server(rest.to_owned())
+            } else if let Some(rest) = line.strip_prefix("R: ") {
+                Turn::Reply(rest.to_owned())
             } else if line == "TLS" {
                 Turn::Tls
             } else if line == "END" {
