@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
 use tests::client::Client;
 use tests::relay::RelayProcess;
 use tokio::net::UnixDatagram;
@@ -35,8 +37,43 @@ fn the_unit_leaves_little_to_an_intruder() {
     assert!(said.contains("Overall exposure level"), "{said}");
 }
 
+/// What a service tells systemd, as it comes.
+struct Ear {
+    socket: UnixDatagram,
+    said: Vec<String>,
+}
+
+impl Ear {
+    /// The first message from now on that has this line.
+    async fn hear(&mut self, wanted: &str) -> String {
+        let mut octets = [0; 1024];
+        let heard = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                let length = self.socket.recv(&mut octets).await.unwrap();
+                let text = String::from_utf8_lossy(&octets[..length]).into_owned();
+                self.said.push(text.clone());
+                if text.lines().any(|line| line == wanted) {
+                    return text;
+                }
+            }
+        });
+        heard.await.unwrap_or_else(|_| panic!("{wanted} was not heard: {:?}", self.said))
+    }
+
+    /// Everything but the beats of the watchdog, by its first line.
+    fn told(&self) -> Vec<&str> {
+        let first = self.said.iter().filter_map(|text| text.lines().next());
+        first.filter(|line| *line != "WATCHDOG=1").collect()
+    }
+}
+
+fn monotonic_microseconds() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    u64::try_from(now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000).unwrap()
+}
+
 #[tokio::test]
-async fn systemd_hears_that_it_is_ready_well_and_stopping() {
+async fn systemd_hears_that_it_is_ready_well_reloading_and_stopping() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
@@ -44,26 +81,33 @@ async fn systemd_hears_that_it_is_ready_well_and_stopping() {
     let notify = format!("NOTIFY_SOCKET={}", place.display());
     let wrap = ["env", &notify, "WATCHDOG_USEC=100000"];
     let relay = RelayProcess::start_with(&config, folder.path(), &wrap).await;
-    let mut said = Vec::new();
-    let mut hear = async |wanted: &str| {
-        let mut octets = [0; 1024];
-        let heard = tokio::time::timeout(Duration::from_secs(20), async {
-            loop {
-                let length = socket.recv(&mut octets).await.unwrap();
-                let text = String::from_utf8_lossy(&octets[..length]).into_owned();
-                said.push(text.clone());
-                if text.lines().any(|line| line == wanted) {
-                    return;
-                }
-            }
-        });
-        assert!(heard.await.is_ok(), "{wanted} was not heard: {said:?}");
-    };
-    hear("READY=1").await;
-    hear("WATCHDOG=1").await;
-    hear("WATCHDOG=1").await;
+    let mut ear = Ear { socket, said: Vec::new() };
+    ear.hear("READY=1").await;
+    ear.hear("WATCHDOG=1").await;
+    ear.hear("WATCHDOG=1").await;
+    // It counts as reloading from the first to the second; `Type=notify-reload` wants the time, too.
+    let whole = std::fs::read_to_string(&config).unwrap();
+    let broken = whole.replace("[dns]", "[dns]\nnonsense = 1");
+    for (text, status) in [
+        (&whole, "STATUS=the configuration was reloaded"),
+        (&broken, "STATUS=not reloaded, the configuration in force stays: "),
+        (&whole, "STATUS=the configuration was reloaded"),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let before = monotonic_microseconds();
+        kill(relay.pid(), Signal::SIGHUP).unwrap();
+        let reloading = ear.hear("RELOADING=1").await;
+        let since = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+        let since: u64 = since.expect(&reloading).parse().unwrap();
+        assert!((before..=monotonic_microseconds()).contains(&since), "{before}: {reloading}");
+        let ready = ear.hear("READY=1").await;
+        assert!(ready.lines().any(|line| line.starts_with(status)), "{ready}");
+    }
     assert!(relay.stop().await);
-    hear("STOPPING=1").await;
+    ear.hear("STOPPING=1").await;
+    let reload = ["RELOADING=1", "READY=1"];
+    let all = [&["READY=1"][..], &reload, &reload, &reload, &["STOPPING=1"]].concat();
+    assert_eq!(ear.told(), all);
 }
 
 #[tokio::test]
