@@ -285,6 +285,7 @@ pub fn options(config: &Config) -> queue::Options {
             jitter: config.delivery.retry_jitter,
         },
         expire_after: config.delivery.expire_after,
+        routes: config.routes.clone(),
         late_after: config.delivery.delay_notice_after,
         ready_deliveries: count(config.limits.ready_deliveries),
         lanes: count(config.limits.lanes),

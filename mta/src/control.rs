@@ -76,6 +76,7 @@ impl RelayControl {
             Action::Release => self.queue.pull(id, &Lever::Release).await,
             Action::Retry => self.queue.pull(id, &Lever::Retry).await,
             Action::Bounce => self.dispatch.bounce(id, &why).await,
+            Action::Reroute => self.dispatch.reroute(id).await,
         }
     }
 }
@@ -229,7 +230,14 @@ fn wanted(query: &QueueQuery, delivery: &Delivery, message: &Message) -> bool {
     let same = |wanted: &Option<String>, found: &str| {
         wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
     };
-    same(&query.domain, &delivery.domain)
+    let to_domain = || {
+        let mut domains = delivery.recipients.iter().map(|it| it.address.domain().as_str());
+        query
+            .domain
+            .as_ref()
+            .is_some_and(|wanted| domains.any(|it| wanted.eq_ignore_ascii_case(it)))
+    };
+    (same(&query.domain, &delivery.domain) || to_domain())
         && same(&query.account, &message.account)
         && same(&query.sender, &message.sender.to_string())
         && query.tag.as_ref().is_none_or(|tag| message.tags.contains(tag))

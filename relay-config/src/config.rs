@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::routes::Routes;
 use crate::values::{AddressPattern, ByteSize, Rate};
 
 /// Everything the operator decided, after defaults.
@@ -30,7 +31,7 @@ pub struct Config {
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[[route]]`, in the order written: the first match wins.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Routes,
     /// `[limits]`
     pub limits: Limits,
     /// `[dns]`

@@ -11,12 +11,14 @@ mod parse;
 mod problem;
 mod reference;
 mod resolve;
+pub mod routes;
 mod sections;
 pub mod values;
 
 pub use config::Config;
 pub use problem::{Located, Problem};
 pub use reference::reference;
+pub use routes::Routes;
 
 use fields::{Fields, Reader};
 use toml::de::DeTable;

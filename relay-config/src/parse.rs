@@ -193,16 +193,6 @@ pub(crate) fn pattern(value: Value<'_>) -> Result<AddressPattern, Mistake> {
     })
 }
 
-/// `*@domain`: a pattern that means whole domains.
-pub(crate) fn domain_pattern(value: Value<'_>) -> Result<AddressPattern, Mistake> {
-    let read = pattern(value)?;
-    if read.has_local_part() {
-        let message = "routes are chosen by domain, not by mailbox";
-        return Err(Mistake::new(message, "write \"*@example.pe\" or \"*@*.example.pe\""));
-    }
-    Ok(read)
-}
-
 /// `name@domain`.
 pub(crate) fn mailbox(value: Value<'_>) -> Result<String, Mistake> {
     let text = string(value)?;

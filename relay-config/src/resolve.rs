@@ -9,6 +9,7 @@ use crate::config::{Config, ListenerTls, Pool, Rotation, Source};
 use crate::fields::{Located, Reader};
 use crate::open_relay;
 use crate::problem::Mistake;
+use crate::routes::Routes;
 use crate::sections::{ListenerSection, PoolSection, Reference, Sections};
 
 /// The name of the source and of the pool that are made when none is written.
@@ -72,7 +73,7 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
         sources,
         pools,
         delivery,
-        routes: sections.routes.into_iter().map(|route| Arc::new(route.value)).collect(),
+        routes: Routes::new(sections.routes.into_iter().map(|route| Arc::new(route.value))),
         limits: sections.limits,
         dns: sections.dns,
         admin: sections.admin,

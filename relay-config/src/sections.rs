@@ -11,9 +11,9 @@ use crate::config::{
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
-    boolean, count_from, domain_pattern, duration, duration_or_never, host, host_name, ip, list,
-    located, mailbox, name, network, one_of, password_hash, path, pattern, port, rate, share, size,
-    socket, some, string, text,
+    boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
+    name, network, one_of, password_hash, path, pattern, port, rate, share, size, socket, some,
+    string, text,
 };
 use crate::problem::Mistake;
 
@@ -569,8 +569,8 @@ fn route(f: &mut Fields<'_>) -> Option<Route> {
     let recipients = f.required(
         "recipients",
         "[\"*@interno.example.pe\"]",
-        "Whom it is for: `*@example.pe`, `*@*.example.pe` or `*`.",
-        some(domain_pattern),
+        "Whom it is for: `*@example.pe`, `*@*.example.pe`, `jefatura@example.pe` or `*`.",
+        some(pattern),
     );
     let written = f.is_written("smarthost");
     let smarthost = f.inline("smarthost", "The server that takes this mail.", smarthost);

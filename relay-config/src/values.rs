@@ -155,16 +155,6 @@ impl AddressPattern {
         Ok(Self { local, domain: DomainPattern::parse(domain)? })
     }
 
-    /// Whether a whole domain is meant. `domain` is a lower-case A-label.
-    pub fn matches_domain(&self, domain: &str) -> bool {
-        self.local.is_none() && self.domain.matches(domain)
-    }
-
-    /// Whether only some addresses of a domain are meant.
-    pub fn has_local_part(&self) -> bool {
-        self.local.is_some()
-    }
-
     /// Whether the address is meant. `domain` is a lower-case A-label.
     pub fn matches(&self, local_part: &str, domain: &str) -> bool {
         self.domain.matches(domain)

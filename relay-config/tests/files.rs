@@ -67,7 +67,7 @@ fn the_whole_contract_is_accepted() {
                 "blocklist",
             ];
             assert_eq!(warned, later);
-            assert_eq!(loaded.config.routes.len(), 1);
+            assert_eq!(loaded.config.routes.iter().count(), 1);
             assert_eq!(&*loaded.config.delivery.pool, "bulk");
         }
         Err(errors) => panic!("{errors:#?}"),

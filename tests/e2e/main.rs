@@ -5,6 +5,7 @@
 
 mod cli;
 mod delivery;
+mod extensions;
 mod levers;
 mod limits;
 mod peers;

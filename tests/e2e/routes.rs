@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use nix::sys::signal::{Signal, kill};
 use tests::client::Client;
 use tests::dns::DnsServer;
 use tests::mx::{Behaviour, MxHost};
@@ -79,4 +80,73 @@ async fn aliases_address_records_and_literals() {
     }
     eventually("all arrive", async || (first.count() == 2 && second.count() == 2).then_some(()))
         .await;
+}
+
+/// One transaction to a smarthost, whatever the domains; and routes that change while mail waits.
+#[tokio::test]
+async fn a_message_to_a_smarthost_is_one_transaction_and_follows_its_routes() {
+    let port = mx_port(130..133);
+    let start = |number: u8, behaviour: Behaviour| {
+        MxHost::start(SocketAddr::new(mx_ip(number), port), behaviour)
+    };
+    let busy = Behaviour { mail_reply: Some("450 4.3.2 busy".to_owned()), ..Behaviour::default() };
+    let hosts =
+        [start(130, Behaviour::default()), start(131, busy), start(132, Behaviour::default())];
+    let zone = "a.example MX 10 mx.a.example\nmx.a.example A 127.0.1.132";
+    let route = |pattern: &str, number: u8| {
+        format!(
+            "[[route]]\nrecipients = [{pattern}]\nsmarthost = {{ host = \"127.0.1.{number}\", port = {port}, tls = \"off\" }}\n"
+        )
+    };
+    let all = "\"*@*.example\", \"*@a.example\", \"jefe@x.test\"";
+    let first = route(all, 130);
+    let world = World::start(zone, port, &first).await;
+    let to = ["u@a.example", "v@b.example", "w@c.example", "jefe@x.test"];
+    let id = world.send(SENDER, &to, &message("one")).await;
+    eventually("it arrives", async || (hosts[0].count() == 1).then_some(())).await;
+    assert_eq!(hosts[0].taken()[0].recipients, to);
+    let events = eventually("it is told", async || {
+        let events = world.relay.ask(&["trace", &id]).await;
+        (events.as_array().unwrap().len() == 8).then_some(events)
+    })
+    .await;
+    assert_eq!(events[7]["site"], format!("127.0.1.130:{port}/clear"), "{events}");
+
+    // The way leads to one that is busy; then a.example goes to its MX, and b.example to the first.
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    std::fs::write(&world.config, text.replace(&first, &route(all, 131))).unwrap();
+    kill(world.relay.pid(), Signal::SIGHUP).unwrap();
+    eventually("the second route is in force", async || {
+        world.send(SENDER, &["probe@x.example"], &message("probe")).await;
+        (hosts[1].connections().0 > 0).then_some(())
+    })
+    .await;
+    let before = hosts[0].count();
+    let id = world.send(SENDER, &["u@a.example", "v@b.example"], &message("two")).await;
+    eventually("it is deferred", async || {
+        let rows = world.relay.ask(&["queue", "list", "--domain", "b.example"]).await;
+        (rows[0]["state"] == "deferred" && rows[0]["recipients"].as_array().unwrap().len() == 2)
+            .then_some(())
+    })
+    .await;
+    std::fs::write(&world.config, text.replace(&first, &route("\"*@b.example\"", 130))).unwrap();
+    kill(world.relay.pid(), Signal::SIGHUP).unwrap();
+    eventually("both arrive", async || {
+        world.relay.run(&["queue", "reroute", &id]).await;
+        (hosts[0].count() == before + 1 && hosts[2].count() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(hosts[0].taken()[before].recipients, ["v@b.example"]);
+    assert_eq!(hosts[2].taken()[0].recipients, ["u@a.example"]);
+    eventually("all is told", async || {
+        let events = world.relay.ask(&["trace", &id]).await;
+        let of = |kind: &str| {
+            events.as_array().unwrap().iter().filter(|event| event["type"] == kind).count()
+        };
+        (of("delivered") == 2 && of("rerouted") == 2).then_some(())
+    })
+    .await;
+    let rows = world.relay.ask(&["queue", "list", "--domain", "b.example"]).await;
+    assert_eq!(rows.as_array().unwrap().len(), 0, "{rows}");
+    assert!(world.relay.stop().await);
 }

@@ -41,6 +41,10 @@ pub struct Behaviour {
     pub silent: bool,
     /// Says 421 and closes after so many messages of a connection.
     pub close_after: Option<u32>,
+    /// Offered beside the rest; CHUNKING, DSN and SMTPUTF8 are honoured where they are.
+    pub offers: Vec<&'static str>,
+    /// Does not offer 8BITMIME.
+    pub seven_bit: bool,
 }
 
 /// A message that was taken.
@@ -54,6 +58,10 @@ pub struct Taken {
     pub sender: String,
     /// RCPT TO.
     pub recipients: Vec<String>,
+    /// What followed the address in MAIL, then in each RCPT.
+    pub parameters: Vec<String>,
+    /// It came by BDAT.
+    pub chunked: bool,
     /// Octets, dots unstuffed.
     pub data: Vec<u8>,
     /// It came over TLS.
@@ -189,6 +197,7 @@ struct Session {
     helo: String,
     sender: Option<String>,
     recipients: Vec<String>,
+    parameters: Vec<String>,
     tls: bool,
     taken: u32,
 }
@@ -196,6 +205,7 @@ struct Session {
 enum Next {
     Reply(String),
     Data,
+    Chunk(usize),
     StartTls,
     Quit(String),
     Vanish,
@@ -211,6 +221,7 @@ impl Session {
             helo: String::new(),
             sender: None,
             recipients: Vec::new(),
+            parameters: Vec::new(),
             tls: false,
             taken: 0,
         }
@@ -240,8 +251,28 @@ impl Session {
                 Next::Data => {
                     replies.push_str("354 go\r\n");
                     let Some(data) = self.data(&mut stream, &mut replies).await else { return };
-                    match self.take(data) {
+                    match self.take(data, false) {
                         Next::Reply(reply) => self.say(&mut stream, &reply).await,
+                        _ => return,
+                    }
+                }
+                Next::Chunk(size) => {
+                    while self.input.len() < size {
+                        if self.fill(&mut stream, &mut replies).await.is_none() {
+                            return;
+                        }
+                    }
+                    let data = self.input.split_to(size).to_vec();
+                    let next = if self.recipients.is_empty() {
+                        Next::Reply("503 5.5.1 nobody to take it for".to_owned())
+                    } else {
+                        self.take(data, true)
+                    };
+                    match next {
+                        Next::Reply(reply) => {
+                            replies.push_str(&reply);
+                            replies.push_str("\r\n");
+                        }
                         _ => return,
                     }
                 }
@@ -268,6 +299,7 @@ impl Session {
             let inside = line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
             inside.map_or("", |(path, _)| path).to_owned()
         };
+        let parameters = || line.rsplit_once('>').map_or("", |(_, rest)| rest.trim()).to_owned();
         if upper.starts_with("EHLO") || upper.starts_with("HELO") {
             line.get(5..).unwrap_or("").clone_into(&mut self.helo);
             return Next::Reply(self.ehlo());
@@ -289,6 +321,7 @@ impl Session {
             }
             self.sender = Some(path());
             self.recipients.clear();
+            self.parameters = vec![parameters()];
             return Next::Reply("250 2.1.0 ok".to_owned());
         }
         if upper.starts_with("RCPT TO") {
@@ -298,7 +331,11 @@ impl Session {
                 return Next::Vanish;
             }
             drop(records);
-            return Next::Reply(self.rcpt(path()));
+            return Next::Reply(self.rcpt(path(), parameters()));
+        }
+        if let Some(size) = upper.strip_prefix("BDAT ").and_then(|it| it.strip_suffix(" LAST")) {
+            assert!(self.behaviour.offers.contains(&"CHUNKING"), "BDAT was not offered");
+            return Next::Chunk(size.parse().unwrap());
         }
         match upper.as_str() {
             "DATA" if self.recipients.is_empty() => {
@@ -315,7 +352,11 @@ impl Session {
     }
 
     fn ehlo(&self) -> String {
-        let mut lines = vec!["mx", "8BITMIME", "ENHANCEDSTATUSCODES"];
+        let mut lines = vec!["mx", "ENHANCEDSTATUSCODES"];
+        if !self.behaviour.seven_bit {
+            lines.push("8BITMIME");
+        }
+        lines.extend(&self.behaviour.offers);
         if !self.behaviour.no_pipelining {
             lines.push("PIPELINING");
         }
@@ -330,7 +371,7 @@ impl Session {
         lines.collect::<Vec<_>>().join("\r\n")
     }
 
-    fn rcpt(&mut self, recipient: String) -> String {
+    fn rcpt(&mut self, recipient: String, parameters: String) -> String {
         let Some(sender) = self.sender.clone() else { return "503 5.5.1 MAIL first".to_owned() };
         let mut records = lock(&self.records);
         if self.behaviour.refuse.as_ref().is_some_and(|prefix| recipient.starts_with(prefix)) {
@@ -346,15 +387,18 @@ impl Session {
             }
         }
         self.recipients.push(recipient);
+        self.parameters.push(parameters);
         "250 2.1.5 ok".to_owned()
     }
 
-    fn take(&mut self, data: Vec<u8>) -> Next {
+    fn take(&mut self, data: Vec<u8>, chunked: bool) -> Next {
         let mut records = lock(&self.records);
         let sender = self.sender.take().unwrap_or_default();
         let recipients = std::mem::take(&mut self.recipients);
-        let (from, helo) = (self.from, self.helo.clone());
-        records.taken.push(Taken { from, helo, sender, recipients, data, tls: self.tls });
+        let parameters = std::mem::take(&mut self.parameters);
+        let (from, helo, tls) = (self.from, self.helo.clone(), self.tls);
+        let taken = Taken { from, helo, sender, recipients, parameters, chunked, data, tls };
+        records.taken.push(taken);
         if records.vanished < self.behaviour.vanish_after_dot {
             records.vanished += 1;
             return Next::Vanish;

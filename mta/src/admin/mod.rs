@@ -18,7 +18,7 @@ pub trait Control: Send + Sync {
     /// What is in the queue, in order of acceptance.
     fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>>;
 
-    /// Holds, releases, retries or bounces.
+    /// Holds, releases, retries, bounces or reroutes.
     fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>>;
 
     /// The sources.
@@ -122,6 +122,8 @@ pub enum Action {
     Release,
     /// Give up and tell the sender.
     Bounce,
+    /// Look the route up again and attempt now.
+    Reroute,
 }
 
 /// What was done.

@@ -16,7 +16,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     {
         problems.push(format!("[tls]: {error}"));
     }
-    for route in &config.routes {
+    for route in config.routes.iter() {
         if let Some(credentials) = &route.smarthost.credentials
             && let Err(error) = std::fs::metadata(&credentials.password_file)
         {

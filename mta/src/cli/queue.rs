@@ -1,4 +1,4 @@
-//! `tambo queue`: list, show, retry, hold, release, bounce.
+//! `tambo queue`: list, show, retry, hold, release, bounce, reroute.
 
 use std::path::Path;
 
@@ -46,6 +46,8 @@ enum QueueCommand {
     Release(Target),
     /// Give up and tell the sender.
     Bounce(Target),
+    /// Look the route up again (after a change of routes or of MX records) and attempt now.
+    Reroute(Target),
 }
 
 /// Which deliveries are meant.
@@ -91,6 +93,7 @@ pub(super) fn queue(config: &Path, arguments: &QueueArguments) -> Result<(), Str
         QueueCommand::Hold(target) => act(config, Action::Hold, "held", target),
         QueueCommand::Release(target) => act(config, Action::Release, "released", target),
         QueueCommand::Bounce(target) => act(config, Action::Bounce, "bounced", target),
+        QueueCommand::Reroute(target) => act(config, Action::Reroute, "rerouted", target),
     }
 }
 

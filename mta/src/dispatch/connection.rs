@@ -9,8 +9,9 @@ use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
 use crate::outcome::Context;
 use crate::queue::Ready;
-use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
+use crate::smtp_out::{Connection, Route, not_begun, unreadable};
 
+use super::content::content;
 use super::{Dispatch, lane_key};
 
 /// The place of a connection in the books: given back when it ends, however it ends.
@@ -104,6 +105,10 @@ impl Dispatch {
             };
             match pulled {
                 Pull::Close => return true,
+                // The routes have changed while it waited here.
+                Pull::Deliver(ready) if !self.queue.is_routed(&ready.delivery) => {
+                    self.divide(ready).await;
+                }
                 Pull::Deliver(ready) => {
                     if !self.deliver(link, ready).await {
                         return false;
@@ -150,7 +155,14 @@ impl Dispatch {
                 return true;
             }
         };
-        let content = Content::new(&ready.message, None, &body.pieces);
+        let eight_bit = link.connection.capabilities.eight_bit;
+        let content = match content(&ready.message, &body.pieces, eight_bit) {
+            Ok(content) => content,
+            Err(failure) => {
+                self.fail(ready, &failure, context).await;
+                return true;
+            }
+        };
         let recipients = ready.recipients();
         let count = recipients.len();
         let batch = self.connector.delivery.get().recipients_per_transaction;

@@ -5,6 +5,7 @@
 //! one for each domain that is being looked up. Everything else happens under one short lock.
 
 mod connection;
+mod content;
 mod housekeeping;
 mod report;
 
@@ -21,11 +22,11 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
 use crate::egress::{Action, ConnectionId, Egress, LaneKey, Refused, SiteKind, Sources};
-use crate::message::{Delivery, Domain, Failure, Scope, Timestamp};
+use crate::message::{Delivery, DeliveryId, Failure, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
-use crate::queue::{Outlet, Queue, Ready};
+use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
 
 /// Domains that are looked up at a time.
@@ -245,10 +246,7 @@ impl Dispatch {
     async fn look_up(self: Arc<Self>, name: Arc<str>) {
         let found = {
             let _turn = self.lookups.acquire().await;
-            match Domain::parse(&name) {
-                Ok(domain) => self.resolver.get().route(&domain, self.queue.now()).await,
-                Err(_) => Err(crate::smtp_out::unreadable(format!("{name} is no domain"))),
-            }
+            self.resolver.get().route(&name, self.queue.now()).await
         };
         let failed = match found {
             Ok(route) => self.place(&name, &Arc::new(route)),
@@ -285,6 +283,28 @@ impl Dispatch {
         }
         self.balance(&mut state, &route.site);
         failed
+    }
+
+    /// An operator has a delivery's route looked up again: it goes by that at once, unless it is
+    /// held.
+    pub async fn reroute(&self, id: DeliveryId) -> Result<(), LeverError> {
+        let ready = self.queue.take(id).await?;
+        self.state().routes.remove(ready.delivery.domain.as_str());
+        if self.queue.is_routed(&ready.delivery) {
+            let held = ready.delivery.hold.is_some();
+            self.queue.give_back(&ready);
+            return if held { Ok(()) } else { self.queue.pull(id, &Lever::Retry).await };
+        }
+        self.queue.divide(ready).await.map(|_| ())
+    }
+
+    /// The routes have changed since it was accepted: it goes by those of now.
+    async fn divide(&self, ready: Ready) {
+        let message = ready.message.id;
+        match self.queue.divide(ready).await {
+            Ok(domains) => tracing::info!(%message, to = domains.join(", "), "rerouted"),
+            Err(error) => tracing::error!(%message, %error, "cannot be rerouted"),
+        }
     }
 
     /// All sites that were waiting for room, or for better days.
@@ -335,6 +355,11 @@ impl Outlet for Dispatch {
         let mut touched: Vec<Arc<str>> = Vec::new();
         let mut state = self.state();
         for ready in deliveries {
+            if !self.queue.is_routed(&ready.delivery) {
+                let me = Arc::clone(&me);
+                tokio::spawn(async move { me.divide(ready).await });
+                continue;
+            }
             let domain: Arc<str> = ready.delivery.domain.as_str().into();
             let known = state.routes.get(&domain).filter(|route| route.until > now).cloned();
             if let Some(route) = known {

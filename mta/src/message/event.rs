@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Id;
+use super::{Id, Message};
 
 /// One JSON object of `events/*.jsonl` and of `tambo trace --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +113,8 @@ pub enum EventKind {
     Held,
     /// No longer set aside.
     Released,
+    /// It goes another way, because the routes have changed.
+    Rerouted,
     /// A source changed its state.
     Source,
     /// The relay itself: started, stopped, reloaded, a record that could not be read.
@@ -120,6 +122,20 @@ pub enum EventKind {
 }
 
 impl Event {
+    /// An event about a message: what is known of it, but neither recipient nor outcome.
+    pub fn of_message(id: Id, kind: EventKind, message: &Message) -> Self {
+        Self {
+            message: Some(message.id),
+            message_id: message.message_id.clone(),
+            listener: Some(message.listener.clone()),
+            account: Some(message.account.clone()),
+            pool: message.pool.clone(),
+            tags: message.tags.clone(),
+            sender: Some(message.sender.to_string()),
+            ..Self::new(id, kind)
+        }
+    }
+
     /// An event with nothing but its id, time and kind.
     pub fn new(id: Id, kind: EventKind) -> Self {
         Self {

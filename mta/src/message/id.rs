@@ -54,6 +54,12 @@ impl Id {
     pub fn successor(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// So many ids further on.
+    #[must_use]
+    pub fn further(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
 }
 
 /// Gives out ids that always grow, also when the clock is set back.

@@ -37,14 +37,8 @@ pub fn events(
     transitions
         .filter_map(|transition| {
             let recipient = delivery.recipients.get(transition.recipient)?;
-            let mut event = Event::new(ids(), kind(transition));
-            event.message = Some(message.id);
-            event.message_id.clone_from(&message.message_id);
-            event.listener = Some(message.listener.clone());
-            event.account = Some(message.account.clone());
-            event.pool = context.pool.clone().or_else(|| message.pool.clone());
-            event.tags.clone_from(&message.tags);
-            event.sender = Some(message.sender.to_string());
+            let mut event = Event::of_message(ids(), kind(transition), message);
+            event.pool = context.pool.clone().or(event.pool);
             event.recipient = Some(recipient.address.to_string());
             event.site.clone_from(&context.site);
             event.mx.clone_from(&context.mx);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use relay_config::Routes;
 
 use crate::message::{
     Delivery, DeliveryId, Event, EventKind, Id, Lane, Message, Priority, Recipient, RecipientState,
@@ -48,10 +49,11 @@ pub fn entry(delivery: &Delivery) -> DueEntry {
 /// Splits a submission by routing domain and says what to write. `events` gives out event ids.
 pub fn accept(
     submission: Submission,
+    routes: &Routes,
     now: Timestamp,
     mut event_ids: impl FnMut() -> Id,
 ) -> Accepted {
-    let deliveries = split(&submission, now);
+    let deliveries = split(&submission, routes, now);
     let size = submission.body.size() + submission.prefix.len() as u64;
     let mut operations = Vec::with_capacity(3 + 3 * deliveries.len());
     let (body, body_chunks) = match &submission.body {
@@ -126,7 +128,7 @@ pub fn remove_message(id: Id, body_chunks: u32) -> Vec<Operation> {
     operations
 }
 
-fn split(submission: &Submission, now: Timestamp) -> Vec<Delivery> {
+fn split(submission: &Submission, routes: &Routes, now: Timestamp) -> Vec<Delivery> {
     let lane = lane(&submission.account, &submission.tags, submission.priority);
     let mut deliveries: Vec<Delivery> = Vec::new();
     let mut seen = std::collections::HashSet::new();
@@ -135,7 +137,7 @@ fn split(submission: &Submission, now: Timestamp) -> Vec<Delivery> {
         if !seen.insert(address) {
             continue;
         }
-        let domain = address.domain().as_str();
+        let domain = routes.routing_domain(address.local_part(), address.domain().as_str());
         let recipient = Recipient {
             address: address.clone(),
             parameters: parameters.clone(),
@@ -217,7 +219,7 @@ mod tests {
 
     fn accepted(submission: Submission) -> Accepted {
         let mut next = 100;
-        accept(submission, Timestamp::from_millis(9), || {
+        accept(submission, &Routes::default(), Timestamp::from_millis(9), || {
             next += 1;
             Id::first_at(Timestamp::from_millis(next))
         })

@@ -35,6 +35,9 @@ pub enum LeverError {
     /// It was held before.
     #[error("it is held already")]
     AlreadyHeld,
+    /// It would have more deliveries than can be counted.
+    #[error("the message has been divided too often")]
+    TooManyDeliveries,
     /// The spool said no.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -98,12 +101,7 @@ impl Queue {
         operations.extend(accept::put_delivery(delivery));
         for recipient in kind.iter().flat_map(|_| ready.recipients()) {
             let Some(kind) = kind else { break };
-            let mut event = Event::new(self.next_id(), kind);
-            event.message = Some(ready.message.id);
-            event.message_id.clone_from(&ready.message.message_id);
-            event.account = Some(ready.message.account.clone());
-            event.tags.clone_from(&ready.message.tags);
-            event.sender = Some(ready.message.sender.to_string());
+            let mut event = Event::of_message(self.next_id(), kind, &ready.message);
             event.recipient = Some(recipient.address.to_string());
             event.detail = delivery.hold.as_ref().map(|hold| hold.why.clone());
             operations.extend(event_index::operations(&event));

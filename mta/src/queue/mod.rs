@@ -7,6 +7,7 @@ mod accept;
 mod bodies;
 mod due;
 mod expiry;
+pub mod inspect;
 pub mod keys;
 mod late;
 mod levers;
@@ -14,6 +15,7 @@ mod list;
 mod load;
 mod ready;
 mod recover;
+mod reroute;
 pub mod schedule;
 pub mod state;
 #[cfg(test)]
@@ -33,9 +35,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock}
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter};
+use relay_config::Routes;
 use tokio::sync::Notify;
 
-use crate::message::{Delivery, Event, Id, IdGenerator, Submission, Timestamp};
+use crate::message::{Delivery, Event, Id, IdGenerator, Message, Submission, Timestamp};
 use crate::metrics;
 use crate::outside::WallClock;
 use crate::spool::{CommitError, Committer, Operation, Spool, SpoolHealth, event_index};
@@ -80,6 +83,8 @@ pub trait Outlet: Send + Sync {
 pub struct Options {
     /// Delays between attempts.
     pub schedule: Schedule,
+    /// Which mail goes to smarthosts.
+    pub routes: Routes,
     /// Age at which what still waits is given up.
     pub expire_after: Duration,
     /// Age at which senders are told that what waits is late; `None`: they are not.
@@ -126,6 +131,8 @@ pub struct Queue {
     pub(crate) wake: Notify,
     /// Messages of several deliveries, one of which has ended.
     ended: Mutex<Vec<Id>>,
+    /// One at a time divides deliveries anew.
+    dividing: tokio::sync::Mutex<()>,
 }
 
 impl Queue {
@@ -149,6 +156,7 @@ impl Queue {
             stopping: AtomicBool::new(false),
             wake: Notify::new(),
             ended: Mutex::new(Vec::new()),
+            dividing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -204,7 +212,8 @@ impl Queue {
         let timer = ACCEPT_SECONDS.start_timer();
         self.is_accepting()?;
         let now = self.clock.now();
-        let mut accepted = accept::accept(submission, now, || self.ids.next(now));
+        let routes = self.options().routes.clone();
+        let mut accepted = accept::accept(submission, &routes, now, || self.ids.next(now));
         let operations = std::mem::take(&mut accepted.operations);
         let claim = Claim::new(self, accepted.entries().collect());
         match self.committer.commit(operations).await {
@@ -267,7 +276,8 @@ impl Queue {
         operations: &mut Vec<Operation>,
     ) -> (Claim<'_>, Accepted) {
         let now = self.clock.now();
-        let mut accepted = accept::accept(submission, now, || self.ids.next(now));
+        let routes = self.options().routes.clone();
+        let mut accepted = accept::accept(submission, &routes, now, || self.ids.next(now));
         operations.append(&mut accepted.operations);
         (Claim::new(self, accepted.entries().collect()), accepted)
     }
@@ -372,10 +382,22 @@ impl<'a> Claim<'a> {
         Self { queue, entries }
     }
 
-    fn offer(mut self, accepted: Accepted, written: Body) {
+    /// A message has been accepted.
+    fn offer(self, accepted: Accepted, written: Body) {
         ACCEPTED.inc();
         ACCEPTED_OCTETS.inc_by(accepted.message.size());
         let body = accepted.body.and_then(|pieces| self.queue.bodies.hold(pieces));
+        self.place(accepted.message, accepted.deliveries, body, written);
+    }
+
+    /// Deliveries that have been written find their place, in memory or on disk.
+    fn place(
+        mut self,
+        message: Arc<Message>,
+        deliveries: Vec<Delivery>,
+        body: Option<Arc<HeldBody>>,
+        written: Body,
+    ) {
         if body.is_none() && written == Body::OnItsWay {
             // Nobody could read it yet: it is left to be found on disk.
             return;
@@ -384,9 +406,10 @@ impl<'a> Claim<'a> {
         let now = self.queue.clock.now();
         let mut ready = Vec::with_capacity(entries.len());
         let mut index = self.queue.index();
-        for (entry, delivery) in entries.iter().zip(accepted.deliveries) {
+        let offered = deliveries.into_iter().filter(|delivery| delivery.hold.is_none());
+        for (entry, delivery) in entries.iter().zip(offered) {
             if index.offer(entry, now) == Placed::Memory {
-                ready.push(Ready::new(delivery, Arc::clone(&accepted.message), body.clone()));
+                ready.push(Ready::new(delivery, Arc::clone(&message), body.clone()));
             }
         }
         drop(index);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::*;
-use crate::message::{Address, BodyType, DeliveryId, Priority, ReversePath, SubmittedBody};
+use crate::message::{DeliveryId, ReversePath, examples};
 use crate::spool::{Family, MemorySpool, SpoolError};
 
 struct Clock(AtomicU64);
@@ -45,6 +45,7 @@ impl World {
         let options = Options {
             schedule: Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 },
             expire_after: Duration::from_hours(1),
+            routes: Routes::default(),
             late_after: Some(Duration::from_mins(20)),
             ready_deliveries: 1000,
             lanes: 1000,

@@ -27,13 +27,24 @@ impl Content {
         pieces.extend(signatures);
         pieces.push(added);
         pieces.extend_from_slice(body);
+        Self::of(pieces, message.leading_dots, message.body_type)
+    }
+
+    /// The message after its body was encoded as 7-bit text: `rest` is all below the Received line.
+    pub fn converted(message: &Message, signatures: Option<Bytes>, rest: Bytes) -> Self {
+        let (trace, _) = message.split_prefix();
+        let leading_dots =
+            rest.starts_with(b".") || memchr::memmem::find(&rest, b"\r\n.").is_some();
+        let mut pieces = vec![trace];
+        pieces.extend(signatures);
+        pieces.push(rest);
+        Self::of(pieces, leading_dots, BodyType::SevenBit)
+    }
+
+    fn of(mut pieces: Vec<Bytes>, leading_dots: bool, body_type: BodyType) -> Self {
         pieces.retain(|piece| !piece.is_empty());
-        Self {
-            size: pieces.iter().map(|piece| piece.len() as u64).sum(),
-            pieces,
-            leading_dots: message.leading_dots,
-            body_type: message.body_type,
-        }
+        let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, size, leading_dots, body_type }
     }
 }
 

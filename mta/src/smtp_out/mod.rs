@@ -7,6 +7,7 @@ mod driver;
 mod reply_reader;
 pub mod route;
 pub mod session;
+mod seven_bit;
 mod tls_policy;
 mod trouble;
 
@@ -15,8 +16,9 @@ pub use connect::{Connector, Host};
 pub use content::Content;
 pub use driver::{Connection, Transacted};
 pub use route::{Resolver, Route};
+pub use seven_bit::seven_bit;
 pub use tls_policy::TlsClients;
-pub use trouble::{no_source, not_begun, spool as unreadable};
+pub use trouble::{no_source, not_begun, not_eight_bit, spool as unreadable};
 
 use std::time::Duration;
 

@@ -60,12 +60,19 @@ impl Resolver {
         Self::new(Arc::clone(&self.dns), config)
     }
 
-    /// The way to a domain.
-    pub async fn route(&self, domain: &Domain, now: Timestamp) -> Result<Route, Failure> {
-        let name = domain.as_str();
-        if let Some(smarthost) = self.smarthost(name) {
-            return Ok(smarthost_route(smarthost, now));
+    /// The way of a routing domain: to a smarthost, or to the mail servers of a domain.
+    pub async fn route(&self, routing_domain: &str, now: Timestamp) -> Result<Route, Failure> {
+        if let Some(smarthost) = self.config.routes.smarthost(routing_domain) {
+            return Ok(smarthost_route(routing_domain, smarthost, now));
         }
+        match Domain::parse(routing_domain) {
+            Ok(domain) => self.domain_route(&domain, now).await,
+            Err(_) => Err(trouble::no_route(routing_domain)),
+        }
+    }
+
+    async fn domain_route(&self, domain: &Domain, now: Timestamp) -> Result<Route, Failure> {
+        let name = domain.as_str();
         if let Some(literal) = domain.literal() {
             let host = Host::literal(name, literal);
             return Ok(self.mx_route(vec![host], now.after(FIXED_TTL)));
@@ -97,13 +104,6 @@ impl Resolver {
         }
     }
 
-    fn smarthost(&self, domain: &str) -> Option<&Smarthost> {
-        let routes = self.config.routes.iter();
-        let mut matching = routes
-            .filter(|route| route.recipients.iter().any(|pattern| pattern.matches_domain(domain)));
-        matching.next().map(|route| &route.smarthost)
-    }
-
     fn mx_route(&self, hosts: Vec<Host>, until: Timestamp) -> Route {
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         let site = names.join(",").into();
@@ -130,13 +130,13 @@ impl Resolver {
     }
 }
 
-fn smarthost_route(smarthost: &Smarthost, now: Timestamp) -> Route {
+fn smarthost_route(name: &str, smarthost: &Smarthost, now: Timestamp) -> Route {
     let host = match smarthost.host.parse::<IpAddr>() {
         Ok(address) => Host::literal(&smarthost.host, address),
         Err(_) => Host::named(&smarthost.host, 0),
     };
     Route {
-        site: smarthost_site(smarthost).into(),
+        site: name.into(),
         hosts: vec![host],
         port: smarthost.port,
         tls: match smarthost.tls {
@@ -148,22 +148,6 @@ fn smarthost_route(smarthost: &Smarthost, now: Timestamp) -> Route {
         smarthost: true,
         until: now.after(FIXED_TTL),
     }
-}
-
-/// `host:port`, and whatever else a connection must satisfy: one that is encrypted, or was
-/// logged in as somebody, is shared only with mail that wants the same.
-fn smarthost_site(smarthost: &Smarthost) -> String {
-    let mut site = format!("{}:{}", smarthost.host, smarthost.port);
-    match smarthost.tls {
-        SmarthostTls::Off => site.push_str("/clear"),
-        SmarthostTls::Opportunistic => {}
-        SmarthostTls::Required => site.push_str("/tls"),
-    }
-    if let Some(credentials) = &smarthost.credentials {
-        site.push('/');
-        site.push_str(&credentials.username);
-    }
-    site
 }
 
 #[cfg(test)]
@@ -220,7 +204,9 @@ mod tests {
             smarthost = { host = \"mail.inside.pe\", port = 587, tls = \"off\" }\n";
         let config = Arc::new(relay_config::load(text, "t").unwrap().config);
         let resolver = Resolver::new(Arc::new(Zone), config);
-        resolver.route(&Domain::parse(domain).unwrap(), Timestamp::default()).await
+        let domain = Domain::parse(domain).unwrap();
+        let routing = resolver.config.routes.routing_domain("ana", domain.as_str());
+        resolver.route(routing, Timestamp::default()).await
     }
 
     async fn check(domain: &str, expected: Result<&str, &str>) {

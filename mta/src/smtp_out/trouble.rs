@@ -149,8 +149,8 @@ pub(super) fn too_big(size: u64, size_max: u64) -> Failure {
     never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 3, 4), cause)
 }
 
-/// The message has 8-bit text and the server does not take it (RFC 6152).
-pub(super) fn not_eight_bit() -> Failure {
+/// The message has 8-bit text, the server does not take it (RFC 6152), and it cannot be encoded.
+pub fn not_eight_bit() -> Failure {
     let cause = "the message has 8-bit text and the server does not offer 8BITMIME".to_owned();
     never(Scope::Message, Fault::Peer, EnhancedCode::new(5, 6, 3), cause)
 }
@@ -186,6 +186,19 @@ pub(super) fn names(domain: &str, error: &DnsError) -> Failure {
             ),
             cause: format!("the DNS does not answer for {domain}: {why}"),
         },
+    }
+}
+
+/// The routing domain is that of a smarthost that is not configured any more. What it waits for is
+/// to be divided anew, which is done before it gets here.
+pub(super) fn no_route(routing_domain: &str) -> Failure {
+    let cause = format!("no route leads to {routing_domain} any more");
+    Failure {
+        scope: Scope::Site,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
+        cause,
     }
 }
 
@@ -412,6 +425,7 @@ mod tests {
         check(&not_connected(&missing), Scope::Path, Fault::Local, later, "4.3.5");
         check(&tls("bad".to_owned()), Scope::Session, Fault::Tls, Retry::NextHost, "4.7.5");
         check(&credentials("no file".to_owned()), Scope::Site, Fault::Local, later, "4.3.5");
+        check(&no_route("gone:25"), Scope::Site, Fault::Local, later, "4.3.5");
         check(&too_big(2, 1), Scope::Message, Fault::Peer, never, "5.3.4");
         check(&not_eight_bit(), Scope::Message, Fault::Peer, never, "5.6.3");
         check(&not_utf8(), Scope::Message, Fault::Peer, never, "5.6.7");
