@@ -271,6 +271,7 @@ fn dispatch(
         resolver: Resolver::new(Arc::clone(&world.dns), Arc::clone(config)),
         connector,
         policy: Arc::clone(policy),
+        classifier: Arc::clone(&config.responses),
         sources: Sources::new(&config.sources, &config.pools, present),
         seed: world.seed,
     })

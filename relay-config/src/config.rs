@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::responses::Classifier;
 use crate::routes::Routes;
 use crate::values::{AddressPattern, ByteSize, Rate};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[[route]]`, in the order written: the first match wins.
     pub routes: Routes,
+    /// `[[response]]`, in the order written, before the built-in rules.
+    pub responses: Arc<Classifier>,
     /// `[limits]`
     pub limits: Limits,
     /// `[dns]`

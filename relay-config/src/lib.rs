@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, a [`Config`] or every mistake at once out. No sockets, no clock, no files.
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
-//! compares the parts with each other.
+//! compares the parts with each other. `responses` knows what servers mean when they refuse.
 
 pub mod config;
 mod fields;
@@ -11,6 +11,7 @@ mod parse;
 mod problem;
 mod reference;
 mod resolve;
+pub mod responses;
 pub mod routes;
 mod sections;
 pub mod values;

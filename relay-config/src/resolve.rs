@@ -9,11 +9,14 @@ use crate::config::{Config, ListenerTls, Pool, Rotation, Source};
 use crate::fields::{Located, Reader};
 use crate::open_relay;
 use crate::problem::Mistake;
+use crate::responses::{Classifier, Rule, is_builtin};
 use crate::routes::Routes;
 use crate::sections::{ListenerSection, PoolSection, Reference, Sections};
 
 /// The name of the source and of the pool that are made when none is written.
 const DEFAULT_NAME: &str = "default";
+/// Rules of the operator: each makes the automaton of all rules larger.
+const RESPONSES_MAX: usize = 200;
 
 /// Everything in its place, or problems in the reader.
 pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config> {
@@ -36,6 +39,7 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
     );
     unique(reader, "source.name", sections.sources.iter().map(|s| (&s.value.name, &s.span)));
     unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
+    let responses = responses(sections.responses, reader);
     check_binds(&sections.listeners, sections.admin.bind, reader);
     let sources = sources(sections.sources, &server.hostname);
     let pools = pools(sections.pools, &sources, reader);
@@ -74,6 +78,7 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
         pools,
         delivery,
         routes: Routes::new(sections.routes.into_iter().map(|route| Arc::new(route.value))),
+        responses,
         limits: sections.limits,
         dns: sections.dns,
         admin: sections.admin,
@@ -237,4 +242,31 @@ fn pools(
         }));
     }
     pools
+}
+
+fn responses(written: Vec<Located<Rule>>, reader: &mut Reader) -> Arc<Classifier> {
+    unique(reader, "response.id", written.iter().map(|rule| (&rule.value.id, &rule.span)));
+    for rule in &written {
+        if is_builtin(&rule.value.id) {
+            let message = format!("`{}` is the name of a built-in rule", rule.value.id);
+            let mistake = Mistake::new(message, "give yours another: it is tried before that one");
+            reader.problem(rule.span.clone(), "response.id", mistake);
+        }
+    }
+    let Some(first) = written.first().map(|rule| rule.span.clone()) else {
+        return Classifier::builtin();
+    };
+    if let Some(beyond) = written.get(RESPONSES_MAX) {
+        let message = format!("there are {} responses", written.len());
+        let mend = format!("write at most {RESPONSES_MAX}: join patterns with |");
+        reader.problem(beyond.span.clone(), "response", Mistake::new(message, mend));
+        return Classifier::builtin();
+    }
+    let rules = written.into_iter().map(|rule| Arc::new(rule.value)).collect();
+    Classifier::new(rules).unwrap_or_else(|_| {
+        let mend = "write fewer or smaller repetitions, as in `.{0,20}`";
+        let mistake = Mistake::new("the patterns together take too much memory", mend);
+        reader.problem(first, "response", mistake);
+        Classifier::builtin()
+    })
 }

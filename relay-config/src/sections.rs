@@ -16,6 +16,7 @@ use crate::parse::{
     string, text,
 };
 use crate::problem::Mistake;
+use crate::responses::{Rule, operators};
 
 /// A name that must exist elsewhere in the file.
 pub(crate) type Reference = Located<Arc<str>>;
@@ -31,6 +32,7 @@ pub(crate) struct Sections {
     pub pools: Vec<Located<PoolSection>>,
     pub delivery: DeliverySection,
     pub routes: Vec<Located<Route>>,
+    pub responses: Vec<Located<Rule>>,
     pub limits: Limits,
     pub dns: Dns,
     pub admin: Admin,
@@ -90,6 +92,11 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "route",
             "Mail that does not follow its domain's MX records. The first that matches holds.",
             route,
+        ),
+        responses: file.tables(
+            "response",
+            "What a server means when it refuses, before the built-in rules: see responses.md. The first that matches holds.",
+            operators,
         ),
         limits: file.table("limits", "Limits of the relay as a whole.", limits),
         dns: file.table("dns", "Where names are looked up.", dns),

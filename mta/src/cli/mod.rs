@@ -2,6 +2,7 @@
 //! over its control socket.
 
 mod check;
+mod classify;
 mod client;
 mod password;
 mod queue;
@@ -16,18 +17,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use relay_config::Config;
 
+/// Where the configuration is when nobody says.
+const DEFAULT_CONFIG: &str = "/etc/tambo/tambo.toml";
+
 /// Tambo: a mail relay for institutions that send in bulk.
 #[derive(Debug, Parser)]
 #[command(name = "tambo", version, about, max_term_width = 100)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "TAMBO_CONFIG",
-        default_value = "/etc/tambo/tambo.toml"
-    )]
+    #[arg(long, short, global = true, env = "TAMBO_CONFIG", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -39,6 +37,8 @@ enum Command {
     Serve,
     /// Check the configuration; report every mistake at once.
     Check,
+    /// Tell what a server's reply means and what the relay would do.
+    Classify(classify::ClassifyArguments),
     /// Look at the queue and act upon it.
     Queue(queue::QueueArguments),
     /// Look at the addresses that mail is sent from.
@@ -55,6 +55,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve => serve::serve(&cli.config),
         Command::Check => check::check(&cli.config),
+        Command::Classify(arguments) => classify::classify(&cli.config, arguments),
         Command::Queue(arguments) => queue::queue(&cli.config, arguments),
         Command::Sources(arguments) => sources::sources(&cli.config, arguments),
         Command::Trace(arguments) => trace::trace(&cli.config, arguments),

@@ -51,6 +51,9 @@ pub(super) fn print_events(events: &[Event]) {
             let reply = event.reply.as_deref().unwrap_or("").replace('\n', " / ");
             line.push_str(&format!("  {code} {enhanced} {reply}"));
         }
+        if let (Some(rule), Some(category)) = (&event.rule, &event.category) {
+            line.push_str(&format!("  [{category}: {rule}]"));
+        }
         if let Some(next) = &event.next_attempt {
             line.push_str(&format!("  (again {next})"));
         }

@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay_config::Config;
 use relay_config::config::Delivery as DeliveryConfig;
+use relay_config::responses::Classifier;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
@@ -60,6 +61,7 @@ pub struct Dispatch {
     resolver: Current<Resolver>,
     connector: Connector,
     policy: Current<Policy>,
+    classifier: Current<Classifier>,
     state: Mutex<State>,
     random: Mutex<StdRng>,
     delays: Mutex<report::Delays>,
@@ -89,6 +91,8 @@ pub struct Parts {
     pub connector: Connector,
     /// Whose failures are reported where; our name.
     pub policy: Arc<Policy>,
+    /// What peers mean when they refuse.
+    pub classifier: Arc<Classifier>,
     /// Sources and pools.
     pub sources: Sources,
     /// For jitter and the order of equal hosts.
@@ -107,6 +111,7 @@ impl Dispatch {
             resolver: Current::new(parts.resolver),
             connector: parts.connector,
             policy: Current::new(parts.policy),
+            classifier: Current::new(parts.classifier),
             state: Mutex::new(State {
                 egress,
                 routes: HashMap::new(),
@@ -133,6 +138,7 @@ impl Dispatch {
         let delivery = &config.delivery;
         self.resolver.set(self.resolver.get().reloaded(Arc::clone(config)));
         self.policy.set(policy);
+        self.classifier.set(Arc::clone(&config.responses));
         self.connector.delivery.set(delivery.clone());
         let mut state = self.state();
         state.egress.reconfigure(sources, (&delivery.limits).into(), connections_max(delivery));

@@ -71,7 +71,10 @@ impl Dispatch {
         }
         let notice = self.notice(&ready, changes, &context, body).await;
         let ids = || self.queue.next_id();
-        let events = outcome::events(&ready.delivery, &ready.message, changes, &context, now, ids);
+        let (delivery, message) = (&ready.delivery, &ready.message);
+        // Which provider a site belongs to is not known yet: only rules for all are asked.
+        let verdicts = outcome::verdicts(&self.classifier.get(), changes, None);
+        let events = outcome::events(delivery, message, changes, &verdicts, &context, now, ids);
         for event in &events {
             let label = format!("{:?}", event.kind).to_lowercase();
             OUTCOMES.with_label_values(&[label.as_str()]).inc();
@@ -82,6 +85,7 @@ impl Dispatch {
                 mx = event.mx.as_deref().unwrap_or(""),
                 source = event.source.as_deref().unwrap_or(""),
                 code = event.code.unwrap_or(0),
+                rule = event.rule.as_deref().unwrap_or(""),
                 reply = event.reply.as_deref().unwrap_or(""),
             );
         }

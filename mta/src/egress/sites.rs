@@ -535,6 +535,7 @@ mod tests {
             fault: Fault::Peer,
             retry: Retry::Later(None),
             reply: Reply::new(450, EnhancedCode::new(4, 4, 1), "refused"),
+            phase: None,
             cause: "refused".to_owned(),
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! The idea of scopes is Postfix's (one file decides for all failures), fault and retry
 //! are said apart so that no caller has to guess them from a code. `smtp_out/trouble.rs`
-//! makes them, `dispatch` reads scope and retry, `outcome` reads the reply.
+//! makes them, `dispatch` reads scope and retry, `outcome` classifies the reply.
 
 use std::time::Duration;
 
+use relay_config::responses::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::Reply;
@@ -63,6 +64,8 @@ pub struct Failure {
     pub retry: Retry,
     /// What the peer said, or what we say in its place (RFC 3463 codes of our own).
     pub reply: Reply,
+    /// When the peer said it; `None`: the reply is ours.
+    pub phase: Option<Phase>,
     /// A sentence for people: what happened, at which step.
     pub cause: String,
 }

@@ -1,54 +1,81 @@
-//! What a reply is about, in one word, by its enhanced code (RFC 3463) or else its code.
+//! What a failure is about and whom it blames: a reply of a peer by the rules for replies, one of
+//! our own by its code alone, because rules know what others write.
 
-use crate::message::Reply;
+use relay_config::responses::{Classifier, Said, Verdict, unknown};
 
-/// The category of a reply that is not positive.
-pub fn category(reply: &Reply) -> &'static str {
-    let Some(code) = reply.enhanced else {
-        return if reply.is_permanent() { "refused" } else { "temporary" };
+use crate::message::{Failure, Outcome};
+use crate::queue::state::Changes;
+
+/// A verdict for each transition, in their order; `None` where mail was taken. `provider` is the
+/// one that the peer belongs to, if known.
+pub fn verdicts(
+    classifier: &Classifier,
+    changes: &Changes,
+    provider: Option<&str>,
+) -> Vec<Option<Verdict>> {
+    let transitions = changes.transitions.iter();
+    transitions
+        .map(|transition| match &transition.outcome {
+            Outcome::Delivered(_) => None,
+            Outcome::Failed(failure) => Some(verdict(classifier, failure, provider)),
+        })
+        .collect()
+}
+
+fn verdict(classifier: &Classifier, failure: &Failure, provider: Option<&str>) -> Verdict {
+    let reply = &failure.reply;
+    let said = Said {
+        code: reply.code,
+        enhanced: reply.enhanced.map(|code| (code.class, code.subject, code.detail)),
+        text: &reply.text,
+        phase: failure.phase,
+        provider,
     };
-    match (code.class, code.subject, code.detail) {
-        (_, 1, 2 | 10) | (5, 4, 4) => "bad-domain",
-        (_, 1, 7 | 8) => "bad-sender",
-        (_, 1, _) | (_, 2, 4) => "bad-mailbox",
-        (_, 2, 1) => "inactive-mailbox",
-        (_, 2, 2) => "mailbox-full",
-        (_, 2, _) => "mailbox",
-        (_, 3, 4) => "too-big",
-        (_, 3, _) => "system",
-        (_, 4, 3) => "dns",
-        (_, 4, 6) => "loop",
-        (_, 4, 7) => "expired",
-        (_, 4, _) => "connection",
-        (_, 5, _) => "protocol",
-        (_, 6, _) => "content",
-        (_, 7, 4 | 5 | 10 | 11) => "tls",
-        (_, 7, _) => "policy",
-        (5, ..) => "refused",
-        _ => "temporary",
-    }
+    if failure.phase.is_some() { classifier.classify(&said) } else { unknown(&said) }
 }
 
 #[cfg(test)]
 mod tests {
+    use relay_config::responses::{Mail, Phase};
+
     use super::*;
+    use crate::message::{Fault, Reply, Retry, Scope};
+
+    fn check(text: &str, phase: Option<Phase>, expected: (&str, &str, Mail)) {
+        let (code, rest) = text.split_once(' ').unwrap();
+        let reply = Reply::from_lines(code.parse().unwrap(), rest.split('\n'));
+        let (scope, fault, retry) = (Scope::Recipient, Fault::Peer, Retry::Never);
+        let failure = Failure { scope, fault, retry, reply, phase, cause: String::new() };
+        let found = verdict(&Classifier::builtin(), &failure, None);
+        let (rule, category, mail) = expected;
+        assert_eq!(
+            (&*found.rule, found.category.word(), found.mail),
+            (rule, category, mail),
+            "{text}"
+        );
+    }
 
     #[test]
-    fn by_enhanced_code_or_class() {
-        let check = |text: &str, expected: &str| {
-            let (code, rest) = text.split_once(' ').unwrap();
-            let reply = Reply::from_lines(code.parse().unwrap(), std::iter::once(rest));
-            assert_eq!(category(&reply), expected, "{text}");
-        };
-        check("550 5.1.1 no such user", "bad-mailbox");
-        check("550 5.1.2 no such domain", "bad-domain");
-        check("452 4.2.2 over quota", "mailbox-full");
-        check("450 4.2.0 greylisted", "mailbox");
-        check("451 4.4.1 no connection", "connection");
-        check("451 4.4.3 dns", "dns");
-        check("550 5.7.1 blocked", "policy");
-        check("552 5.3.4 too big", "too-big");
-        check("550 no", "refused");
-        check("450 later", "temporary");
+    fn what_a_peer_says_is_classified_by_rules() {
+        let rcpt = Some(Phase::Rcpt);
+        check("550 5.1.1 no such user", rcpt, ("U01", "bad-mailbox", Mail::Fail));
+        check("550 5.7.26 This mail has\nbeen blocked", rcpt, ("G12", "policy-auth", Mail::Wait));
+        check("450 later", rcpt, ("class:4", "temporary", Mail::Retry(None)));
+        check("550 no", rcpt, ("class:5", "refused", Mail::Fail));
+        check("550 no", Some(Phase::Greeting), ("class:5", "refused", Mail::Wait));
+    }
+
+    #[test]
+    fn what_we_say_ourselves_is_classified_by_its_code() {
+        check("550 5.1.1 no such user", None, ("enhanced:5.1.1", "bad-mailbox", Mail::Fail));
+        check("550 5.1.2 no such domain", None, ("enhanced:5.1.2", "bad-domain", Mail::Fail));
+        check("452 4.2.2 over quota", None, ("enhanced:4.2.2", "mailbox-full", Mail::Retry(None)));
+        check("450 4.2.0 greylisted", None, ("enhanced:4.2.0", "mailbox", Mail::Retry(None)));
+        check("451 4.4.1 refused", None, ("enhanced:4.4.1", "connection", Mail::Retry(None)));
+        check("451 4.4.3 dns", None, ("enhanced:4.4.3", "dns", Mail::Retry(None)));
+        check("550 5.7.1 blocked", None, ("enhanced:5.7.1", "policy", Mail::Fail));
+        check("552 5.3.4 too big", None, ("enhanced:5.3.4", "too-big", Mail::Fail));
+        check("550 5.4.7 time is over", None, ("enhanced:5.4.7", "expired", Mail::Fail));
+        check("451 4.7.5 no TLS", None, ("enhanced:4.7.5", "tls", Mail::Retry(None)));
     }
 }

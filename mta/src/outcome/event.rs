@@ -1,11 +1,11 @@
 //! Events of the recipients of a delivery.
 
+use relay_config::responses::Verdict;
+
 use crate::message::{
     Delivery, Event, EventKind, Id, Message, Outcome, RecipientState, Reply, Timestamp,
 };
 use crate::queue::state::{Changes, Transition};
-
-use super::classify::category;
 
 /// How an attempt was made; empty where none was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,18 +24,20 @@ pub struct Context {
     pub dsn: bool,
 }
 
-/// One event for each recipient that was waiting. `ids` gives out event ids.
+/// One event for each recipient that was waiting. `verdicts` are those of the transitions, in their
+/// order. `ids` gives out event ids.
 pub fn events(
     delivery: &Delivery,
     message: &Message,
     changes: &Changes,
+    verdicts: &[Option<Verdict>],
     context: &Context,
     now: Timestamp,
     mut ids: impl FnMut() -> Id,
 ) -> Vec<Event> {
-    let transitions = changes.transitions.iter();
+    let transitions = changes.transitions.iter().enumerate();
     transitions
-        .filter_map(|transition| {
+        .filter_map(|(place, transition)| {
             let recipient = delivery.recipients.get(transition.recipient)?;
             let mut event = Event::of_message(ids(), kind(transition), message);
             event.pool = context.pool.clone().or(event.pool);
@@ -48,6 +50,10 @@ pub fn events(
             event.size = Some(message.size());
             event.seconds = Some(now.since(message.id.time()).as_secs_f64());
             describe(&mut event, transition, changes.next);
+            if let Some(Some(verdict)) = verdicts.get(place) {
+                event.rule = Some(verdict.rule.to_string());
+                event.category = Some(verdict.category.to_string());
+            }
             Some(event)
         })
         .collect()
@@ -67,7 +73,6 @@ fn describe(event: &mut Event, transition: &Transition, next: Option<Timestamp>)
         Outcome::Delivered(reply) => take_reply(event, reply),
         Outcome::Failed(failure) => {
             take_reply(event, &failure.reply);
-            event.category = Some(category(&failure.reply).to_owned());
             event.detail = Some(failure.cause.clone());
             if transition.state == RecipientState::Queued {
                 event.next_attempt = next.map(Timestamp::to_rfc3339);

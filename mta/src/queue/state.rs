@@ -111,6 +111,7 @@ fn give_up(
         fault: Fault::Policy,
         retry: Retry::Never,
         reply: Reply::new(550, code, cause),
+        phase: None,
         cause: cause.to_owned(),
     };
     let count = waiting(delivery).count();
@@ -183,6 +184,7 @@ mod tests {
             fault: Fault::Peer,
             retry,
             reply: Reply::new(450, EnhancedCode::new(4, 2, 1), "later"),
+            phase: None,
             cause: "later".to_owned(),
         })
     }

@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+use relay_config::responses::Phase;
+
 use crate::message::{EnhancedCode, Failure, Fault, Reply, Retry, Scope};
 use crate::outside::DnsError;
 
@@ -49,6 +51,20 @@ impl Moment {
             Self::Reset => "in RSET",
         }
     }
+
+    /// As rules for replies name it.
+    const fn phase(self) -> Phase {
+        match self {
+            Self::Greeting => Phase::Greeting,
+            Self::Hello => Phase::Hello,
+            Self::StartTls => Phase::StartTls,
+            Self::Auth => Phase::Auth,
+            Self::Mail => Phase::Mail,
+            Self::Rcpt => Phase::Rcpt,
+            Self::Data | Self::Body => Phase::Data,
+            Self::Final => Phase::Final,
+        }
+    }
 }
 
 /// A reply that says no, or not now.
@@ -68,7 +84,7 @@ pub(super) fn refused(moment: Moment, reply: Reply) -> Failure {
         (_, _) => (Scope::Message, later),
     };
     let fault = if moment == Moment::Auth { Fault::Local } else { Fault::Peer };
-    Failure { scope, fault, retry, reply, cause }
+    Failure { scope, fault, retry, reply, phase: Some(moment.phase()), cause }
 }
 
 /// A reply that is neither yes nor no where it stands, as 354 to MAIL.
@@ -139,6 +155,7 @@ pub(super) fn credentials(cause: String) -> Failure {
         fault: Fault::Local,
         retry: Retry::Later(None),
         reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
+        phase: None,
         cause,
     }
 }
@@ -184,6 +201,7 @@ pub(super) fn names(domain: &str, error: &DnsError) -> Failure {
                 EnhancedCode::new(4, 4, 3),
                 format!("the DNS does not answer for {domain}"),
             ),
+            phase: None,
             cause: format!("the DNS does not answer for {domain}: {why}"),
         },
     }
@@ -259,6 +277,7 @@ pub fn spool(cause: String) -> Failure {
             EnhancedCode::new(4, 3, 0),
             "the message could not be read from the spool",
         ),
+        phase: None,
         cause,
     }
 }
@@ -270,20 +289,28 @@ fn own_fault(code: EnhancedCode, cause: String) -> Failure {
         fault: Fault::Local,
         retry: Retry::Later(None),
         reply: Reply::new(451, code, cause.clone()),
+        phase: None,
         cause,
     }
 }
 
 fn session(fault: Fault, code: EnhancedCode, cause: String) -> Failure {
     let reply = Reply::new(451, code, cause.clone());
-    Failure { scope: Scope::Session, fault, retry: Retry::NextHost, reply, cause }
+    Failure { scope: Scope::Session, fault, retry: Retry::NextHost, reply, phase: None, cause }
 }
 
 fn possible_duplicate(cause: String) -> Failure {
     let cause =
         format!("{cause}; the message may have been taken, so the next attempt may be a duplicate");
     let reply = Reply::new(451, EnhancedCode::new(4, 4, 2), cause.clone());
-    Failure { scope: Scope::Message, fault: Fault::Peer, retry: Retry::Later(None), reply, cause }
+    Failure {
+        scope: Scope::Message,
+        fault: Fault::Peer,
+        retry: Retry::Later(None),
+        reply,
+        phase: None,
+        cause,
+    }
 }
 
 fn never(scope: Scope, fault: Fault, code: EnhancedCode, cause: String) -> Failure {
@@ -292,6 +319,7 @@ fn never(scope: Scope, fault: Fault, code: EnhancedCode, cause: String) -> Failu
         fault,
         retry: Retry::Never,
         reply: Reply::new(550, code, cause.clone()),
+        phase: None,
         cause,
     }
 }
