@@ -48,7 +48,8 @@ pub struct Verdict {
     pub scope: Arc<[Blame]>,
     /// What becomes of this mail.
     pub mail: Mail,
-    /// What else is done, in this order. Suppression is left out where the reply can't justify it.
+    /// What else is done, in this order. What ends mail is left out where the
+    /// reply can't justify it.
     pub actions: Arc<[Action]>,
     /// The rule with its explanations; `None` where none knows it.
     pub by: Option<Arc<Rule>>,
@@ -196,6 +197,7 @@ impl Compiled {
         let unjustified = |action: &Action| match action {
             // What may be taken tomorrow is no reason to give somebody up today.
             Action::Suppress { .. } => !said.is_permanent() || said.is_before_rcpt(),
+            Action::Fail { transient } => !said.is_permanent() && !transient,
             Action::SoftSuppress => said.is_before_rcpt(),
             _ => false,
         };
@@ -221,15 +223,15 @@ fn mail(said: &Said<'_>, scope: &[Blame], actions: &[Action]) -> Mail {
         Action::Split | Action::Reconnect => Some(Mail::Retry(None)),
         _ => None,
     });
-    if !said.is_permanent() {
+    let ends = |action: &Action| matches!(action, Action::Fail { .. });
+    if !said.is_permanent() && !actions.iter().any(ends) {
         return retry.unwrap_or(Mail::Retry(None));
     }
     // No mail was offered yet, so none was refused.
     if said.phase.is_some_and(|phase| phase < Phase::Mail) {
         return retry.unwrap_or(Mail::Wait);
     }
-    let ends = |action: &Action| matches!(action, Action::Fail) || action.suppresses();
-    if actions.iter().any(ends) {
+    if actions.iter().any(|action| ends(action) || action.suppresses()) {
         return Mail::Fail;
     }
     let held = |action: &Action| {
@@ -276,7 +278,7 @@ impl Verdict {
     /// What the relay does, in sentences; the first is about the mail.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = vec![self.mail.sentence()];
-        let said = |action: &&Action| !matches!(action, Action::Retry { .. } | Action::Fail);
+        let said = |action: &&Action| !matches!(action, Action::Retry { .. } | Action::Fail { .. });
         sentences.extend(self.actions.iter().filter(said).map(|a| a.sentence(&self.scope)));
         sentences
     }

@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
 use crate::fields::{Fields, Value};
-use crate::parse::{count_from, duration, list, name, one_of, string, text};
+use crate::parse::{boolean, count_from, duration, list, name, one_of, string, text};
 use crate::problem::Mistake;
 
 use super::words::{Action, ActionWord, Blame, Category, Move, Percent, Phase};
@@ -175,6 +175,12 @@ fn actions(f: &mut Fields<'_>) -> Vec<Action> {
     );
     let retry_after =
         f.optional("retry_after", "\"1h\"", "When `retry` tries again, at the earliest.", duration);
+    let transient = f.or(
+        "transient",
+        "false",
+        "Whether `fail` holds for a 4xx, too: it is tried again otherwise.",
+        boolean,
+    );
     let hits = f.or("hits", "1", "Such replies before `suppress` holds.", count_from(1));
     let domains = f.or(
         "domains",
@@ -199,7 +205,7 @@ fn actions(f: &mut Fields<'_>) -> Vec<Action> {
         actions.push(match word {
             ActionWord::Suppress => Action::Suppress { hits },
             ActionWord::SoftSuppress => Action::SoftSuppress,
-            ActionWord::Fail => Action::Fail,
+            ActionWord::Fail => Action::Fail { transient },
             ActionWord::Retry => Action::Retry { after: retry_after },
             ActionWord::SameSource => Action::SameSource,
             ActionWord::OtherSource => Action::OtherSource,
@@ -243,6 +249,7 @@ fn check_measures(f: &mut Fields<'_>, actions: &[Action]) {
                 | Action::HaltDomain { .. }
         ),
         "retry_after" => matches!(action, Action::Retry { .. }),
+        "transient" => matches!(action, Action::Fail { .. }),
         "hits" => matches!(action, Action::Suppress { .. }),
         "domains" => matches!(action, Action::HaltDomain { .. }),
         "above" => matches!(action, Action::Slow { .. } | Action::HaltCampaign { .. }),
@@ -251,6 +258,7 @@ fn check_measures(f: &mut Fields<'_>, actions: &[Action]) {
     for (key, of) in [
         ("for", "`slow`, `fewer-connections`, `suspend` and `halt-domain`"),
         ("retry_after", "`retry`"),
+        ("transient", "`fail`"),
         ("hits", "`suppress`"),
         ("domains", "`halt-domain`"),
         ("above", "`slow` and `halt-campaign`"),

@@ -133,7 +133,7 @@ words! {
     ActionWord {
         Suppress "suppress" "the recipient (or its domain, where that is blamed) gets no more mail; after `hits` such replies"
         SoftSuppress "soft-suppress" "counted: no more mail after three such replies in seven days or more"
-        Fail "fail" "this message ends; nobody is suppressed"
+        Fail "fail" "this message ends, on a 4xx only with `transient`; nobody is suppressed"
         Retry "retry" "tried again, after `retry_after` or as `delivery.retry` says"
         SameSource "same-source" "the next attempt goes from the same source"
         OtherSource "other-source" "the next attempt never goes from the same source"
@@ -167,7 +167,10 @@ pub enum Action {
     /// Counted; no more mail after [`SOFT_HITS`] in at least [`SOFT_SPAN`].
     SoftSuppress,
     /// This message ends.
-    Fail,
+    Fail {
+        /// Also on a 4xx: the server says so although it will never take it.
+        transient: bool,
+    },
     /// Tried again.
     Retry {
         /// Not before; `None`: as the schedule says.
@@ -256,7 +259,7 @@ impl Action {
                 "it is counted: the {whom} gets no more mail after {SOFT_HITS} such replies in {} or more",
                 span(SOFT_SPAN)
             ),
-            Self::Fail => "this message ends and is reported".to_owned(),
+            Self::Fail { .. } => "this message ends and is reported".to_owned(),
             Self::Retry { after: None } => "it is tried again on schedule".to_owned(),
             Self::Retry { after: Some(after) } => {
                 format!("it is tried again after {}, not before", span(after))
@@ -316,7 +319,7 @@ impl fmt::Display for Action {
         let (word, measure) = match *self {
             Self::Suppress { hits } => (ActionWord::Suppress, count(hits)),
             Self::SoftSuppress => (ActionWord::SoftSuppress, String::new()),
-            Self::Fail => (ActionWord::Fail, String::new()),
+            Self::Fail { .. } => (ActionWord::Fail, String::new()),
             Self::Retry { after } => (ActionWord::Retry, time(after)),
             Self::SameSource => (ActionWord::SameSource, String::new()),
             Self::OtherSource => (ActionWord::OtherSource, String::new()),
