@@ -93,7 +93,7 @@ fn the_command_tells_what_a_reply_means() {
     );
     assert_eq!(json(&["--json", "450 Quota of the day"])["rule"], "class:4");
     let early = json(&["550 5.1.1 user unknown", "--phase", "ehlo", "--json"]);
-    assert_eq!((&early["rule"], &early["mail"]), (&"enhanced:5.1.1".into(), &"wait".into()));
+    assert_eq!((&early["rule"], &early["mail"]), (&"class:5".into(), &"wait".into()));
     let (fine, _, why) = classify(&config, &["250 2.0.0 ok"]);
     assert!(!fine && why.contains("250 is no refusal"), "{why}");
     let (fine, _, why) = classify(&folder.path().join("nowhere.toml"), &["550 no"]);

@@ -60,7 +60,7 @@ pub struct Verdict {
 pub enum Mail {
     /// It is tried again; not before this time, or as the schedule says.
     Retry(Option<Duration>),
-    /// It stays queued although the reply was permanent: the recipient was not judged. It goes
+    /// It stays queued, also where the reply was permanent: the recipient was not judged. It goes
     /// on once what is blamed is free again, or from another source.
     Wait,
     /// It ends.
@@ -143,15 +143,16 @@ impl Classifier {
 /// What a reply of our own making means (nobody said it): by its code alone.
 pub fn unknown(said: &Said<'_>) -> Verdict {
     let by_code = said.enhanced.and_then(|(class, subject, detail)| {
-        let (category, blame) = by_enhanced(class, subject, detail)?;
+        // Before RCPT nobody has been named: what such a code says of a recipient means nothing.
+        let known = by_enhanced(class, subject, detail);
+        let (category, blame) =
+            known.filter(|(_, blame)| !(blame.is_recipient() && said.is_before_rcpt()))?;
         Some((format!("enhanced:{class}.{subject}.{detail}"), category, blame))
     });
     let (rule, category, blame) = by_code.unwrap_or_else(|| {
         let (category, blame) = by_class(said.is_permanent());
         (format!("class:{}", said.code / 100), category, blame)
     });
-    // Before RCPT nobody has been named.
-    let blame = if said.is_before_rcpt() && blame.is_recipient() { Blame::Unclear } else { blame };
     Verdict {
         rule: rule.into(),
         category,
@@ -224,8 +225,12 @@ fn mail(said: &Said<'_>, scope: &[Blame], actions: &[Action]) -> Mail {
         _ => None,
     });
     let ends = |action: &Action| matches!(action, Action::Fail { .. });
+    let stops = |action: &Action| {
+        matches!(action, Action::Suspend { .. } | Action::HaltDomain { domains: 1, .. })
+    };
+    let stopped = actions.iter().any(stops);
     if !said.is_permanent() && !actions.iter().any(ends) {
-        return retry.unwrap_or(Mail::Retry(None));
+        return retry.unwrap_or(if stopped { Mail::Wait } else { Mail::Retry(None) });
     }
     // No mail was offered yet, so none was refused.
     if said.phase.is_some_and(|phase| phase < Phase::Mail) {
@@ -234,19 +239,10 @@ fn mail(said: &Said<'_>, scope: &[Blame], actions: &[Action]) -> Mail {
     if actions.iter().any(|action| ends(action) || action.suppresses()) {
         return Mail::Fail;
     }
-    let held = |action: &Action| {
-        matches!(
-            action,
-            Action::Suspend { .. }
-                | Action::Slow { .. }
-                | Action::FewerConnections { .. }
-                | Action::HaltDomain { domains: 1, .. }
-        )
-    };
     let source = scope.iter().any(|blame| matches!(blame, Blame::Source | Blame::Netblock));
     match retry {
         Some(retry) => retry,
-        None if source || actions.iter().any(held) => Mail::Wait,
+        None if source || stopped => Mail::Wait,
         None => Mail::Fail,
     }
 }

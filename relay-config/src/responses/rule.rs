@@ -1,6 +1,7 @@
 //! One `[[response]]`: how it is read, and what in it can contradict itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
@@ -159,6 +160,16 @@ fn read(f: &mut Fields<'_>) -> Option<Rule> {
     })
 }
 
+/// What the keys beside `action` say.
+struct Measures {
+    lasts: Option<Duration>,
+    retry_after: Option<Duration>,
+    transient: bool,
+    hits: u32,
+    domains: u32,
+    above: Option<Percent>,
+}
+
 /// What is done: the words of `action`, each with the measures that other keys give.
 fn actions(f: &mut Fields<'_>) -> Vec<Action> {
     let written = f.required(
@@ -167,33 +178,39 @@ fn actions(f: &mut Fields<'_>) -> Vec<Action> {
         "What is done, one word or a list: `suppress`, `soft-suppress`, `fail`, `retry`, `same-source`, `other-source`, `split`, `reconnect`, `slow`, `fewer-connections`, `suspend`, `freeze-warm-up`, `check-listing`, `halt-domain`, `slow-ramp`, `halt-campaign`, `resolve-again`, `require-tls`.",
         words(ActionWord::WORDS),
     );
-    let lasts = f.optional(
-        "for",
-        "\"2h\"",
-        "How long `slow`, `fewer-connections`, `suspend` or `halt-domain` lasts. The last two without it: until released.",
-        duration,
-    );
-    let retry_after =
-        f.optional("retry_after", "\"1h\"", "When `retry` tries again, at the earliest.", duration);
-    let transient = f.or(
-        "transient",
-        "false",
-        "Whether `fail` holds for a 4xx, too: it is tried again otherwise.",
-        boolean,
-    );
-    let hits = f.or("hits", "1", "Such replies before `suppress` holds.", count_from(1));
-    let domains = f.or(
-        "domains",
-        "1",
-        "Recipient domains that must say so before `halt-domain` holds.",
-        count_from(1),
-    );
-    let above = f.optional(
-        "above",
-        "\"1%\"",
-        "Share of replies above which `halt-campaign` or `slow` holds.",
-        percent,
-    );
+    let measures = Measures {
+        lasts: f.optional(
+            "for",
+            "\"2h\"",
+            "How long `slow`, `fewer-connections`, `suspend` or `halt-domain` lasts. The last two without it: until released.",
+            duration,
+        ),
+        retry_after: f.optional(
+            "retry_after",
+            "\"1h\"",
+            "When `retry` tries again, at the earliest.",
+            duration,
+        ),
+        transient: f.or(
+            "transient",
+            "false",
+            "Whether `fail` holds for a 4xx, too: it is tried again otherwise.",
+            boolean,
+        ),
+        hits: f.or("hits", "1", "Such replies before `suppress` holds.", count_from(1)),
+        domains: f.or(
+            "domains",
+            "1",
+            "Recipient domains that must say so before `halt-domain` holds.",
+            count_from(1),
+        ),
+        above: f.optional(
+            "above",
+            "\"1%\"",
+            "Share of replies above which `halt-campaign` or `slow` holds.",
+            percent,
+        ),
+    };
     let moves = f.optional(
         "move",
         "\"at-once\"",
@@ -202,40 +219,42 @@ fn actions(f: &mut Fields<'_>) -> Vec<Action> {
     );
     let mut actions: Vec<Action> = Vec::new();
     for word in written.unwrap_or_default() {
-        actions.push(match word {
-            ActionWord::Suppress => Action::Suppress { hits },
-            ActionWord::SoftSuppress => Action::SoftSuppress,
-            ActionWord::Fail => Action::Fail { transient },
-            ActionWord::Retry => Action::Retry { after: retry_after },
-            ActionWord::SameSource => Action::SameSource,
-            ActionWord::OtherSource => Action::OtherSource,
-            ActionWord::Split => Action::Split,
-            ActionWord::Reconnect => Action::Reconnect,
-            ActionWord::Slow | ActionWord::FewerConnections => {
-                let Some(lasts) = lasts else {
-                    if !f.is_written("for") {
-                        let message = format!("`{word}` does not say for how long");
-                        f.mistake("action", Mistake::new(message, "add `for = \"1h\"`"));
-                    }
-                    continue;
-                };
-                match word {
-                    ActionWord::Slow => Action::Slow { lasts, above },
-                    _ => Action::FewerConnections { lasts },
-                }
+        match action(word, &measures) {
+            Some(action) => actions.push(action),
+            None if f.is_written("for") => {}
+            None => {
+                let message = format!("`{word}` does not say for how long");
+                f.mistake("action", Mistake::new(message, "add `for = \"1h\"`"));
             }
-            ActionWord::Suspend => Action::Suspend { lasts },
-            ActionWord::FreezeWarmUp => Action::FreezeWarmUp,
-            ActionWord::CheckListing => Action::CheckListing,
-            ActionWord::HaltDomain => Action::HaltDomain { lasts, domains },
-            ActionWord::SlowRamp => Action::SlowRamp,
-            ActionWord::HaltCampaign => Action::HaltCampaign { above },
-            ActionWord::ResolveAgain => Action::ResolveAgain,
-            ActionWord::RequireTls => Action::RequireTls,
-        });
+        }
     }
     actions.extend(moves.map(Action::Move));
     actions
+}
+
+/// `None`: it must say for how long.
+fn action(word: ActionWord, measures: &Measures) -> Option<Action> {
+    let Measures { lasts, retry_after, transient, hits, domains, above } = *measures;
+    Some(match word {
+        ActionWord::Suppress => Action::Suppress { hits },
+        ActionWord::SoftSuppress => Action::SoftSuppress,
+        ActionWord::Fail => Action::Fail { transient },
+        ActionWord::Retry => Action::Retry { after: retry_after },
+        ActionWord::SameSource => Action::SameSource,
+        ActionWord::OtherSource => Action::OtherSource,
+        ActionWord::Split => Action::Split,
+        ActionWord::Reconnect => Action::Reconnect,
+        ActionWord::Slow => Action::Slow { lasts: lasts?, above },
+        ActionWord::FewerConnections => Action::FewerConnections { lasts: lasts? },
+        ActionWord::Suspend => Action::Suspend { lasts },
+        ActionWord::FreezeWarmUp => Action::FreezeWarmUp,
+        ActionWord::CheckListing => Action::CheckListing,
+        ActionWord::HaltDomain => Action::HaltDomain { lasts, domains },
+        ActionWord::SlowRamp => Action::SlowRamp,
+        ActionWord::HaltCampaign => Action::HaltCampaign { above },
+        ActionWord::ResolveAgain => Action::ResolveAgain,
+        ActionWord::RequireTls => Action::RequireTls,
+    })
 }
 
 /// A key that measures an action which is not there does nothing: its writer meant something.

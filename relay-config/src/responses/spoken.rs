@@ -36,39 +36,7 @@ impl Spoken {
         if code < 400 {
             return Err(format!("{code} is no refusal: there is nothing to classify"));
         }
-        let mut words = rest.split_whitespace().peekable();
-        words.next_if(|word| *word == "-" || *word == ";");
-        let mut enhanced = None;
-        let mut text = String::new();
-        let prefix = format!("{code}-");
-        let mut first = true;
-        while let Some(word) = words.next() {
-            let word = if first { word.trim_start_matches(['-', ';', ':']) } else { word };
-            let begins_line = first || word.starts_with(&prefix);
-            let word = word.strip_prefix(&prefix).unwrap_or(word);
-            let repeats = enhanced.is_some()
-                && word.parse() == Ok(code)
-                && words.peek().is_some_and(|next| triple(next, code) == enhanced);
-            first = false;
-            if repeats {
-                words.next();
-                continue;
-            }
-            match triple(word, code) {
-                Some(found) if begins_line && enhanced.is_none_or(|known| known == found) => {
-                    enhanced = Some(found);
-                    continue;
-                }
-                _ => {}
-            }
-            if text.len() + word.len() >= TEXT_OCTETS_MAX {
-                break;
-            }
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            text.push_str(word);
-        }
+        let (enhanced, text) = joined(code, rest);
         Ok(Self { code, enhanced, text })
     }
 
@@ -76,6 +44,51 @@ impl Spoken {
     pub fn said<'a>(&'a self, phase: Option<Phase>, provider: Option<&'a str>) -> Said<'a> {
         Said { code: self.code, enhanced: self.enhanced, text: &self.text, phase, provider }
     }
+}
+
+/// The enhanced code, and the words without the codes that begin further lines: on lines of their
+/// own, or in the middle where the lines were joined.
+fn joined(code: u16, rest: &str) -> (Option<(u8, u16, u16)>, String) {
+    let prefix = format!("{code}-");
+    let further = |line: &str| -> Option<String> {
+        let after = line.trim_start().strip_prefix(&prefix[..3])?;
+        let after = after.strip_prefix([' ', '-'])?;
+        Some(format!("{prefix}{after}"))
+    };
+    let mut lines = rest.lines();
+    let mut rest = lines.next().unwrap_or("").trim_start_matches([' ', '-', ';', ':']).to_owned();
+    for line in lines {
+        rest.push(' ');
+        rest.push_str(&further(line).unwrap_or_else(|| line.to_owned()));
+    }
+    let mut words = rest.split_whitespace().peekable();
+    let mut enhanced = None;
+    let mut text = String::new();
+    let mut begins_line = true;
+    while let Some(word) = words.next() {
+        let begins = begins_line || word.starts_with(&prefix);
+        begins_line = false;
+        let word = word.strip_prefix(&prefix).unwrap_or(word);
+        let found = triple(word, code);
+        if begins && found.is_some() && (enhanced.is_none() || enhanced == found) {
+            enhanced = found;
+            continue;
+        }
+        // The last line has a space after its code.
+        let next = words.peek().and_then(|next| triple(next, code));
+        if enhanced.is_some() && next == enhanced && word.parse() == Ok(code) {
+            words.next();
+            continue;
+        }
+        if text.len() + word.len() >= TEXT_OCTETS_MAX {
+            break;
+        }
+        if !text.is_empty() && !word.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+    (enhanced, text)
 }
 
 /// `5.1.1`, of the same class as the code.
@@ -107,7 +120,8 @@ mod tests {
         check("550 5.1.1 no such user", "550 5.1.1 no such user");
         check("550-5.7.26 one 550-5.7.26 two 550 5.7.26 three", "550 5.7.26 one two three");
         check("550-5.1.1 one\r\n550 5.1.1 two", "550 5.1.1 one two");
-        check("550-one\n550-two\n550 three", "550 one two 550 three");
+        check("550-one\n550-two\n550 three", "550 one two three");
+        check("550-one\n550 \n550 two 550 things", "550 one two 550 things");
         check("550; 5.7.515 Access denied", "550 5.7.515 Access denied");
         check("smtp; 550 5.1.1 no", "550 5.1.1 no");
         check("421 5.7.32 other class", "421 5.7.32 other class");

@@ -124,6 +124,8 @@ fn what_becomes_of_the_mail() {
     let hours = |hours: u64| std::time::Duration::from_hours(hours);
     let rcpt = Some(Phase::Rcpt);
     check("550 5.7.1 blocked using zen.spamhaus.org", rcpt, Mail::Wait);
+    check("421 4.7.0 [TSS04] Messages", rcpt, Mail::Wait);
+    check("421 4.7.28 unusual rate", rcpt, Mail::Retry(None));
     check("553 5.7.2 [TSS09] permanently", rcpt, Mail::Wait);
     check("550 5.7.26 unauthenticated", rcpt, Mail::Wait);
     check("550 5.7.1 message rejected as spam", rcpt, Mail::Fail);
@@ -150,7 +152,9 @@ fn before_rcpt_nothing_is_said_of_the_recipient() {
         assert!(!verdict.scope.iter().any(|blame| blame.is_recipient()), "{reply} {phase}");
         assert!(!verdict.actions.iter().any(|action| action.suppresses()), "{reply} {phase}");
     };
-    check("550 5.1.1 user unknown", Phase::Mail, "enhanced:5.1.1");
+    check("550 5.1.1 user unknown", Phase::Mail, "class:5");
+    check("450 4.2.2 full", Phase::Mail, "class:4");
+    check("550 5.1.7 bad sender", Phase::Mail, "enhanced:5.1.7");
     check("550 user unknown", Phase::Mail, "class:5");
     check("554 5.7.1 Relay access denied", Phase::Mail, "enhanced:5.7.1");
     check("521 this host does not accept mail", Phase::Greeting, "class:5");
