@@ -3,7 +3,7 @@
 
 use relay_config::responses::{Classifier, Said, Verdict, unknown};
 
-use crate::message::{Failure, Outcome};
+use crate::message::{Failure, Outcome, Reply};
 use crate::queue::state::Changes;
 
 /// A verdict for each transition, in their order; `None` where mail was taken. `provider` is the
@@ -22,16 +22,24 @@ pub fn verdicts(
         .collect()
 }
 
+/// What a reply is about by its code alone: enough for the advice in a notice.
+pub(super) fn category(reply: &Reply) -> &'static str {
+    unknown(&said(reply)).category.word()
+}
+
 fn verdict(classifier: &Classifier, failure: &Failure, provider: Option<&str>) -> Verdict {
-    let reply = &failure.reply;
-    let said = Said {
+    let said = Said { phase: failure.phase, provider, ..said(&failure.reply) };
+    if failure.phase.is_some() { classifier.classify(&said) } else { unknown(&said) }
+}
+
+fn said(reply: &Reply) -> Said<'_> {
+    Said {
         code: reply.code,
         enhanced: reply.enhanced.map(|code| (code.class, code.subject, code.detail)),
         text: &reply.text,
-        phase: failure.phase,
-        provider,
-    };
-    if failure.phase.is_some() { classifier.classify(&said) } else { unknown(&said) }
+        phase: None,
+        provider: None,
+    }
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ mod tests {
                 fault: Fault::Peer,
                 retry: Retry::Never,
                 reply: Reply::new(550, EnhancedCode::new(5, 1, 1), "no"),
+                phase: None,
                 cause: "no".to_owned(),
             })
         };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::message::{Message, Reply, Timestamp};
 
-use super::category;
+use super::classify::category;
 use super::told::{Told, What};
 
 /// The subject of a notice: the worst of what it tells.

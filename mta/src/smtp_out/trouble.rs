@@ -59,7 +59,8 @@ impl Moment {
             Self::Hello => Phase::Hello,
             Self::StartTls => Phase::StartTls,
             Self::Auth => Phase::Auth,
-            Self::Mail => Phase::Mail,
+            // RSET begins anew: nobody is named yet.
+            Self::Mail | Self::Reset => Phase::Mail,
             Self::Rcpt => Phase::Rcpt,
             Self::Data | Self::Body => Phase::Data,
             Self::Final => Phase::Final,
