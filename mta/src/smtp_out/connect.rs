@@ -16,8 +16,8 @@ use crate::metrics::{self, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
 
 use super::driver::{Connection, Wire};
+use super::opening::{Opening, TlsWish};
 use super::route::Route;
-use super::session::{Opening, TlsWish};
 use super::tls_policy::TlsClients;
 use super::trouble;
 

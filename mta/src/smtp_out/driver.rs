@@ -1,4 +1,4 @@
-//! Moves octets between a server and what `session` says; knows timeouts, decides nothing.
+//! Moves octets between a server and what `opening` and `transaction` say; knows timeouts, decides nothing.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,9 +11,11 @@ use crate::message::{Failure, Message, Outcome, Recipient, Reply};
 use crate::outside::BoxStream;
 
 use super::Content;
+use super::opening::{Capabilities, Opening};
 use super::reply_reader::ReplyReader;
-use super::session::{Capabilities, Move, Opening, Transaction};
+use super::steps::Move;
 use super::timeouts;
+use super::transaction::Transaction;
 use super::trouble::{self, Moment};
 
 /// An open connection to a server.

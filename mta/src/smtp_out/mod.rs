@@ -1,14 +1,16 @@
 //! Mail goes out: where to (`route`), over which connection (`connect`), in which words
-//! (`session`, pure), and what every failure means (`trouble`, the only place that decides).
+//! (`opening` and `transaction`, pure), and what every failure means (`trouble`, the only place that decides).
 
 mod connect;
 mod content;
 mod driver;
+pub mod opening;
 mod reply_reader;
 pub mod route;
-pub mod session;
 mod seven_bit;
+mod steps;
 mod tls_policy;
+mod transaction;
 mod trouble;
 
 pub(crate) use connect::declare_metrics;

@@ -12,7 +12,7 @@ use crate::message::{Domain, Failure, Timestamp};
 use crate::outside::{DnsError, MailDns, Mx};
 
 use super::connect::Host;
-use super::session::TlsWish;
+use super::opening::TlsWish;
 use super::trouble;
 
 /// Hosts of one destination that are tried (the rest are there for others).

@@ -217,6 +217,7 @@ pub(super) fn no_route(routing_domain: &str) -> Failure {
         fault: Fault::Local,
         retry: Retry::Later(None),
         reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
+        phase: None,
         cause,
     }
 }
