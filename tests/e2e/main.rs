@@ -15,5 +15,6 @@ mod reload;
 mod routes;
 mod scripts;
 mod service;
+mod spool;
 mod submission;
 mod world;

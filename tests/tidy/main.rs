@@ -28,7 +28,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("dispatch", &["queue", "egress", "smtp_out", "outcome", "policy", "spool"]),
     ("admin", &[]),
     ("control", &["admin", "dispatch", "outcome", "queue", "spool"]),
-    ("cli", &["admin", "app", "smtp_in", "spool"]),
+    ("cli", &["admin", "app", "queue", "smtp_in", "spool"]),
 ];
 const EVERYBODY: [&str; 5] = ["current", "message", "metrics", "outside", "smtp"];
 

@@ -8,6 +8,7 @@ mod password;
 mod queue;
 mod serve;
 mod sources;
+mod spool;
 mod supervisor;
 mod trace;
 
@@ -45,6 +46,8 @@ enum Command {
     Sources(sources::SourcesArguments),
     /// Tell what became of a message: by its id, its Message-ID, an address, or tag:TAG.
     Trace(trace::TraceArguments),
+    /// Read a stopped spool: what is wrong with it, and what waits in it as files.
+    Spool(spool::SpoolArguments),
     /// Read a password and print its argon2id hash for `password_hash`.
     Password,
 }
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Queue(arguments) => queue::queue(&cli.config, arguments),
         Command::Sources(arguments) => sources::sources(&cli.config, arguments),
         Command::Trace(arguments) => trace::trace(&cli.config, arguments),
+        Command::Spool(arguments) => spool::spool(&cli.config, arguments),
         Command::Password => password::password(),
     };
     match done {

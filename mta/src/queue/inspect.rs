@@ -388,4 +388,45 @@ mod tests {
             .unwrap();
         keys
     }
+    /// A block of the disk goes bad in the middle: what stands before and after it is read.
+    #[cfg(feature = "rocks")]
+    #[test]
+    fn damage_in_the_middle_costs_the_middle_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = 20_000_u64;
+        {
+            let spool = crate::spool::RocksSpool::open(folder.path()).unwrap();
+            for number in 1..=count {
+                let message = Message {
+                    id: Id::first_at(Timestamp::from_millis(number)),
+                    message_id: Some(format!(
+                        "{:x}@x.pe",
+                        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    )),
+                    body_chunks: 0,
+                    body_size: 0,
+                    ..examples::message()
+                };
+                let bytes = record::encode(&message);
+                spool
+                    .write(&[Operation::Put(Family::Messages, keys::message(message.id), bytes)])
+                    .unwrap();
+            }
+            spool.compact();
+        }
+        let tables = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path());
+        let mut tables: Vec<_> =
+            tables.filter(|path| path.extension().is_some_and(|it| it == "sst")).collect();
+        tables.sort_by_key(|path| std::fs::metadata(path).unwrap().len());
+        let largest = tables.pop().unwrap();
+        let mut octets = std::fs::read(&largest).unwrap();
+        let middle = octets.len() / 2;
+        octets[middle..middle + 5_000].fill(0xaa);
+        std::fs::write(&largest, octets).unwrap();
+        let spool = crate::spool::RocksSpool::open_to_read(folder.path()).unwrap();
+        let (mut seen, mut told) = (0, Vec::new());
+        messages(&spool, &mut |finding| told.push(finding.what), &mut |_| seen += 1).unwrap();
+        assert!(told[0].contains("the family `messages` is damaged after"), "{told:?}");
+        assert!(seen > count * 8 / 10 && seen < count, "{seen}");
+    }
 }

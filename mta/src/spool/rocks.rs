@@ -76,13 +76,48 @@ impl RocksSpool {
         Ok(Self { database, path: path.to_owned(), forgotten })
     }
 
+    /// Opens a spool to read it, also one that is damaged in places: each record stands for itself. It
+    /// must not be in use by a relay.
+    pub fn open_to_read(path: &Path) -> Result<Self, SpoolError> {
+        // Whoever has it open holds this lock; reading does not take it.
+        let lock = std::fs::OpenOptions::new().read(true).write(true).open(path.join("LOCK"));
+        if lock.is_ok_and(|lock| is_locked(&lock)) {
+            return Err(SpoolError::Io(format!(
+                "{} is in use by a tambo that runs: stop it first",
+                path.display()
+            )));
+        }
+        let cache = Cache::new_lru_cache(CACHE_OCTETS);
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_paranoid_checks(false);
+        let forgotten = Arc::new(AtomicU64::new(0));
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, &forgotten))
+        });
+        let database =
+            DBWithThreadMode::open_cf_descriptors_read_only(&options, path, families, false)
+                .map_err(|error| open_error(&error, path))?;
+        Ok(Self { database, path: path.to_owned(), forgotten })
+    }
+
+    /// Has RocksDB make what it can of a damaged database, and opens that to read it. What it cannot use
+    /// is lost: only ever done to a copy.
+    pub fn mend(path: &Path) -> Result<Self, SpoolError> {
+        DBWithThreadMode::<MultiThreaded>::repair(&database_options(), path)
+            .map_err(|error| SpoolError::Io(format!("{}: {error}", path.display())))?;
+        // Families that had nothing but their log are gone: they are made anew, empty.
+        Self::open(path)
+    }
+
     fn family(&self, family: Family) -> Arc<BoundColumnFamily<'_>> {
         self.database.cf_handle(family.name()).expect("all families are made when it is opened")
     }
 
     /// Flushes and compacts everything, as time does.
     #[cfg(test)]
-    pub(super) fn compact(&self) {
+    pub(crate) fn compact(&self) {
         for family in Family::ALL.map(|family| self.family(family)) {
             self.database.flush_cf(&family).expect("the test's disk is good");
             self.database.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
@@ -178,6 +213,20 @@ impl Spool for RocksSpool {
     }
 }
 
+/// Whether another process holds a lock on the file (fcntl, as RocksDB does).
+fn is_locked(file: &std::fs::File) -> bool {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let mut lock = nix::libc::flock {
+        l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or_default(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let asked = fcntl(file, FcntlArg::F_GETLK(&mut lock));
+    asked.is_ok() && i32::from(lock.l_type) != nix::libc::F_UNLCK
+}
+
 fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
@@ -249,5 +298,47 @@ fn io(error: &rocksdb::Error) -> SpoolError {
         ErrorKind::Corruption => SpoolError::Damaged(text),
         ErrorKind::IOError if text.contains("No space left") => SpoolError::Full,
         _ => SpoolError::Io(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(folder: &Path) {
+        let spool = RocksSpool::open(folder).unwrap();
+        let put = |n: u32| {
+            Operation::Put(Family::Messages, n.to_be_bytes().to_vec(), Bytes::from(vec![7; 100]))
+        };
+        spool.write(&(0..1000).map(put).collect::<Vec<_>>()).unwrap();
+        spool.compact();
+    }
+
+    fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_string_lossy().contains(end)).collect()
+    }
+
+    fn count(spool: &RocksSpool) -> usize {
+        let mut count = 0;
+        spool
+            .scan(Family::Messages, &[], &[u8::MAX; 9], &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        count
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_opened_is_mended_in_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        assert_eq!(count(&RocksSpool::open_to_read(folder.path()).unwrap()), 1000);
+        for manifest in files(folder.path(), "MANIFEST") {
+            std::fs::remove_file(manifest).unwrap();
+        }
+        assert!(RocksSpool::open_to_read(folder.path()).is_err());
+        assert_eq!(count(&RocksSpool::mend(folder.path()).unwrap()), 1000);
     }
 }
