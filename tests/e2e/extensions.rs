@@ -98,7 +98,7 @@ async fn what_senders_ask_is_passed_on_or_told() {
     assert_eq!((notice.sender.as_str(), notice.recipients[0].as_str()), ("", SENDER));
     for part in [
         "Original-Envelope-Id: acto+7\r\n",
-        "Final-Recipient: rfc822; u@d2.example\r\nAction: relayed\r\nStatus: 2.1.5\r\n",
+        "Final-Recipient: rfc822; u@d2.example\r\nAction: relayed\r\nStatus: 2.0.0\r\n",
         "Original-Recipient: rfc822; alias@d2.example\r\nFinal-Recipient: rfc822; no1@d2.example\r\nAction: failed\r\n",
         "Content-Type: message/rfc822",
         "\r\n\r\nsecreto\r\n",

@@ -20,6 +20,8 @@ const AGE_EVERY: Duration = Duration::from_secs(10);
 impl Dispatch {
     /// Looks after things until it is dropped.
     pub async fn keep_house(self: Arc<Self>) {
+        // Who has never looked starts from here.
+        self.tell_of_delays().await;
         let mut cursor = Id::ZERO;
         let mut aged = Instant::now();
         let mut ticks = tokio::time::interval(EVERY);
