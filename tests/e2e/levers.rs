@@ -131,3 +131,63 @@ async fn get(address: SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut page).await.unwrap();
     page
 }
+
+#[tokio::test]
+async fn explain_tells_the_way_and_what_stands_in_it() {
+    let port = mx_port(142..144);
+    let _mx = MxHost::start(SocketAddr::new(mx_ip(142), port), Behaviour::default());
+    let zone = "h.example MX 10 mx.h.example\nmx.h.example A 127.0.1.142\n\
+                d.example MX 10 mx.d.example\nmx.d.example A 127.0.1.143\n\
+                p.example MX 10 mx.p.example\nmx.p.example A 10.1.2.3\nn.example MX 0 .";
+    let more = format!(
+        "[[source]]\nname = \"one\"\naddress = \"127.0.0.11\"\nhelo = \"one.example\"\n\
+         [[source]]\nname = \"gone\"\naddress = \"192.0.2.77\"\nhelo = \"gone.example\"\n\
+         [[route]]\nrecipients = [\"jefe@h.example\"]\nsmarthost = {{ host = \"127.0.1.142\", port = {port}, tls = \"off\" }}\n"
+    );
+    let world = World::start(zone, port, &more).await;
+    let relay = &world.relay;
+    let found = relay.ask(&["explain", "u@h.example"]).await;
+    assert_eq!(found["verdict"], "It would go now, from one to mx.h.example");
+    assert_eq!((&found["site"], &found["route"]), (&"mx.h.example".into(), &"mx".into()));
+    assert_eq!(found["hosts"][0]["addresses"][0], "127.0.1.142");
+    assert_eq!(found["limits"][0]["value"], "2");
+    assert_eq!(found["sources"][1]["obstacle"], "this machine does not have its address");
+    let (done, text, _) = relay.run(&["explain", "u@h.example"]).await;
+    assert!(done && text.contains("limit  connections_total 10, 0 used"), "{text}");
+
+    let found = relay.ask(&["explain", "jefe@h.example"]).await;
+    assert_eq!(
+        (&found["route"], &found["limits"][0]["value"]),
+        (&"smarthost".into(), &"none".into())
+    );
+    let verdict =
+        async |to: &str| relay.ask(&["explain", to]).await["verdict"].as_str().unwrap().to_owned();
+    assert_eq!(verdict("u@n.example").await, "It would bounce: n.example takes no mail (null MX)");
+    assert!(
+        verdict("u@missing.example")
+            .await
+            .starts_with("It would bounce: the domain missing.example")
+    );
+    let refused = verdict("u@p.example").await;
+    assert!(
+        refused.starts_with("It could not be delivered: mx.p.example has only loopback or private"),
+        "{refused}"
+    );
+
+    // Nobody listens there: after an attempt, the site is down for a while.
+    world.send(SENDER, &["u@d.example"], &message("down")).await;
+    let down = eventually("it is down", async || {
+        let found = relay.ask(&["explain", "u@d.example"]).await;
+        (found["goes"] == false).then_some(found)
+    })
+    .await;
+    assert!(
+        down["verdict"].as_str().unwrap().contains("could not be reached (no connection"),
+        "{down}"
+    );
+    let (done, _, why) = relay.run(&["explain", "nobody"]).await;
+    assert!(!done && why.contains("nobody: the address needs a local part and a domain"), "{why}");
+    let (done, _, why) = relay.run(&["explain", "u@h.example", "--pool", "none"]).await;
+    assert!(!done && why.contains("there is no pool"), "{why}");
+    assert!(world.relay.stop().await);
+}

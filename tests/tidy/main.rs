@@ -27,7 +27,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("outcome", &["queue", "spool"]),
     ("dispatch", &["queue", "egress", "smtp_out", "outcome", "policy", "spool"]),
     ("admin", &[]),
-    ("control", &["admin", "dispatch", "outcome", "queue", "spool"]),
+    ("control", &["admin", "dispatch", "egress", "outcome", "queue", "smtp_out", "spool"]),
     ("cli", &["admin", "app", "queue", "smtp_in", "spool"]),
 ];
 const EVERYBODY: [&str; 5] = ["current", "message", "metrics", "outside", "smtp"];

@@ -24,6 +24,7 @@ pub fn api(control: Shared) -> Router {
         .route("/api/v1/queue/actions", post(act))
         .route("/api/v1/sources", get(sources))
         .route("/api/v1/trace", get(trace))
+        .route("/api/v1/explain", get(explain))
         .route("/api/v1/status", get(status))
         .with_state(control)
 }
@@ -64,6 +65,16 @@ struct TraceQuery {
 
 async fn trace(State(control): State<Shared>, Query(query): Query<TraceQuery>) -> Response {
     answer(control.trace(query.of).await)
+}
+
+#[derive(Deserialize)]
+struct ExplainQuery {
+    recipient: String,
+    pool: Option<String>,
+}
+
+async fn explain(State(control): State<Shared>, Query(query): Query<ExplainQuery>) -> Response {
+    answer(control.explain(query.recipient, query.pool).await)
 }
 
 async fn status(State(control): State<Shared>) -> Response {

@@ -2,9 +2,11 @@
 //!
 //! Everything acts through [`Control`], which `app` implements: nothing here knows the queue.
 
+mod explanation;
 mod http;
 mod socket;
 
+pub use explanation::{Explanation, HostRow, LimitRow, SourceNow};
 pub use http::{api, pages};
 pub use socket::{SOCKET, bind_socket};
 
@@ -26,6 +28,13 @@ pub trait Control: Send + Sync {
 
     /// The events of a message, a recipient, a sender or a tag, oldest first.
     fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>>;
+
+    /// Where mail to an address would go now, from a pool.
+    fn explain(
+        &self,
+        recipient: String,
+        pool: Option<String>,
+    ) -> BoxFuture<'_, Result<Explanation, ControlError>>;
 
     /// How the relay is.
     fn status(&self) -> Status;

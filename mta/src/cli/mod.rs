@@ -4,6 +4,7 @@
 mod check;
 mod classify;
 mod client;
+mod explain;
 mod password;
 mod queue;
 mod serve;
@@ -46,6 +47,8 @@ enum Command {
     Sources(sources::SourcesArguments),
     /// Tell what became of a message: by its id, its Message-ID, an address, or tag:TAG.
     Trace(trace::TraceArguments),
+    /// Tell where mail to an address would go now, and what stands in its way.
+    Explain(explain::ExplainArguments),
     /// Read a stopped spool: what is wrong with it, and what waits in it as files.
     Spool(spool::SpoolArguments),
     /// Read a password and print its argon2id hash for `password_hash`.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Queue(arguments) => queue::queue(&cli.config, arguments),
         Command::Sources(arguments) => sources::sources(&cli.config, arguments),
         Command::Trace(arguments) => trace::trace(&cli.config, arguments),
+        Command::Explain(arguments) => explain::explain(&cli.config, arguments),
         Command::Spool(arguments) => spool::spool(&cli.config, arguments),
         Command::Password => password::password(),
     };

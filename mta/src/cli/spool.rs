@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::message::{Message, RecipientState};
+use crate::message::{BodyType, Message, Notify, OriginalRecipient, RecipientState, ReturnContent};
 use crate::queue::inspect::{self, Finding, Stored};
 use crate::spool::Spool;
 
@@ -185,7 +185,7 @@ fn check(spool: &dyn Spool, json: bool) -> Result<(), String> {
 
 /// What `ID.json` says: enough to send the message by any other means.
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct Described<'a> {
     message: String,
     accepted: String,
     sender: String,
@@ -296,7 +296,7 @@ fn write_message(spool: &dyn Spool, folder: &Path, stored: &Stored) -> Result<(u
     Ok((waiting, whole))
 }
 
-fn envelope(stored: &Stored, damage: Vec<String>) -> Envelope<'_> {
+fn envelope(stored: &Stored, damage: Vec<String>) -> Described<'_> {
     let message: &Message = &stored.message;
     let mut recipients = Vec::new();
     for delivery in &stored.deliveries {
@@ -305,8 +305,11 @@ fn envelope(stored: &Stored, damage: Vec<String>) -> Envelope<'_> {
             recipients.push(Addressee {
                 address: recipient.address.to_string(),
                 state: recipient.state,
-                notify: parameters.notify.map(|notify| notify.as_parameter()),
-                original_recipient: parameters.original.as_ref().map(|it| it.as_parameter()),
+                notify: parameters.notify.map(Notify::as_parameter),
+                original_recipient: parameters
+                    .original
+                    .as_ref()
+                    .map(OriginalRecipient::as_parameter),
                 attempts: delivery.attempts,
                 next_attempt: delivery.hold.is_none().then(|| delivery.due.to_rfc3339()),
                 last_reply: delivery.last.as_ref().map(|last| last.reply.to_string()),
@@ -314,7 +317,7 @@ fn envelope(stored: &Stored, damage: Vec<String>) -> Envelope<'_> {
             });
         }
     }
-    Envelope {
+    Described {
         message: message.id.to_string(),
         accepted: message.id.time().to_rfc3339(),
         sender: message.sender.to_string(),
@@ -326,8 +329,8 @@ fn envelope(stored: &Stored, damage: Vec<String>) -> Envelope<'_> {
         priority: message.priority.value(),
         message_id: message.message_id.as_deref(),
         envelope_id: message.envelope_id.as_deref(),
-        returns: message.returns.map(crate::message::ReturnContent::as_parameter),
-        eight_bit: message.body_type == crate::message::BodyType::EightBit,
+        returns: message.returns.map(ReturnContent::as_parameter),
+        eight_bit: message.body_type == BodyType::EightBit,
         damage,
     }
 }

@@ -156,8 +156,8 @@ impl Dispatch {
             }
         };
         let eight_bit = link.connection.capabilities.eight_bit;
-        let content = match content(&ready.message, &body.pieces, eight_bit) {
-            Ok(content) => content,
+        let outgoing = match content(&ready.message, &body.pieces, eight_bit) {
+            Ok(outgoing) => outgoing,
             Err(failure) => {
                 self.fail(ready, &failure, context).await;
                 return true;
@@ -178,7 +178,7 @@ impl Dispatch {
                 break;
             }
             link.transactions += 1;
-            let transacted = link.connection.deliver(&ready.message, &content, batch).await;
+            let transacted = link.connection.deliver(&ready.message, &outgoing, batch).await;
             outcomes.extend(transacted.outcomes);
             usable = transacted.usable;
         }

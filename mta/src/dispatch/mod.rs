@@ -6,6 +6,7 @@
 
 mod connection;
 mod content;
+mod explain;
 mod housekeeping;
 mod report;
 
@@ -29,6 +30,8 @@ use crate::outcome::Context;
 use crate::policy::Policy;
 use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
+
+pub use explain::{Explained, Found};
 
 /// Domains that are looked up at a time.
 const LOOKUPS_MAX: usize = 200;

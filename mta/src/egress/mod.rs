@@ -11,9 +11,11 @@ mod site;
 mod sites;
 mod sources;
 mod turns;
+mod view;
 
 pub use connection::{Action, ConnectionId, Pull};
 pub use limits::Limits;
 pub use sites::{Egress, Refused, SiteKind};
 pub use sources::Sources;
 pub use turns::LaneKey;
+pub use view::{Obstacle, PathView, SiteView};

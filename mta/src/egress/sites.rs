@@ -22,7 +22,7 @@ const DOWN: Duration = Duration::from_secs(10);
 /// After a connection failed while others were open, no more are opened for this long.
 const ENOUGH: Duration = Duration::from_secs(30);
 /// A connection is worth opening when its path may send within this time.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 /// Transactions after which a connection makes room for a site that has none to get.
 const YIELD_AFTER: u32 = 20;
 /// A host that failed is tried after the others for this long.
@@ -49,12 +49,12 @@ pub enum Refused {
 /// Everything that may go out now.
 #[derive(Debug)]
 pub struct Egress<T> {
-    sources: Sources,
-    sites: BTreeMap<Arc<str>, Site<T>>,
-    connections: HashMap<ConnectionId, Connection>,
+    pub(super) sources: Sources,
+    pub(super) sites: BTreeMap<Arc<str>, Site<T>>,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
-    connections_max: usize,
-    mx_limits: Limits,
+    pub(super) connections_max: usize,
+    pub(super) mx_limits: Limits,
     room: Room,
 }
 

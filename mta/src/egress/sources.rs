@@ -69,6 +69,22 @@ impl Sources {
         None
     }
 
+    /// The source that [`Sources::next`] would give, whose turn it stays.
+    pub fn peek(&self, pool: &str, may: impl Fn(&Arc<str>) -> bool) -> Option<Arc<str>> {
+        let pool = self.pools.get(pool)?;
+        let count = pool.active.len();
+        let turns = (0..count).filter_map(|step| pool.active.get((pool.turn + step) % count));
+        let present = |name: &&Arc<str>| self.sources.get(*name).is_some_and(|it| it.present);
+        turns.filter(present).find(|name| may(name)).cloned()
+    }
+
+    /// The active sources of a pool, in order, and whether this machine has their addresses.
+    pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = (Arc<Source>, bool)> {
+        let active = self.pools.get(pool).into_iter().flat_map(|pool| &pool.active);
+        let states = active.filter_map(|name| self.sources.get(name));
+        states.map(|state| (Arc::clone(&state.config), state.present))
+    }
+
     /// Whether some source of the pool has its address on this machine and is `wanted`.
     pub fn any_present(&self, pool: &str, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
         let present = |name: &Arc<str>| self.sources.get(name).is_some_and(|state| state.present);

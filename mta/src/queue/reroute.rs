@@ -37,7 +37,7 @@ impl Queue {
         let last = deliveries.last().map_or(first, |delivery| delivery.id.number);
         message.deliveries = last.checked_add(1).ok_or(LeverError::TooManyDeliveries)?;
         let domains: Vec<String> = deliveries.iter().map(|it| it.domain.clone()).collect();
-        let mut operations = self.removal(&ready);
+        let mut operations = removal(&ready);
         operations.extend(deliveries.iter().flat_map(accept::put_delivery));
         let key = keys::message(message.id);
         operations.push(Operation::Put(Family::Messages, key, record::encode(&message)));
@@ -94,18 +94,6 @@ impl Queue {
         divided.collect()
     }
 
-    fn removal(&self, ready: &Returned<'_>) -> Vec<Operation> {
-        let Some(ready) = &ready.ready else { return Vec::new() };
-        let delivery = &ready.delivery;
-        let mut operations =
-            vec![Operation::Delete(Family::Deliveries, keys::delivery(delivery.id))];
-        if let Some(due) = ready.listed_due {
-            let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
-            operations.push(Operation::SingleDelete(Family::Due, key));
-        }
-        operations
-    }
-
     fn rerouted_events(&self, ready: &Returned<'_>, deliveries: &[Delivery]) -> Vec<Operation> {
         let Some(ready) = &ready.ready else { return Vec::new() };
         let mut operations = Vec::new();
@@ -124,6 +112,18 @@ impl Queue {
         }
         operations
     }
+}
+
+/// What takes the undivided delivery away.
+fn removal(ready: &Returned<'_>) -> Vec<Operation> {
+    let Some(ready) = &ready.ready else { return Vec::new() };
+    let delivery = &ready.delivery;
+    let mut operations = vec![Operation::Delete(Family::Deliveries, keys::delivery(delivery.id))];
+    if let Some(due) = ready.listed_due {
+        let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
+        operations.push(Operation::SingleDelete(Family::Due, key));
+    }
+    operations
 }
 
 /// Given back to the queue unless it was divided.

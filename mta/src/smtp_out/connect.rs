@@ -119,7 +119,8 @@ impl Connector {
         Err(failure.unwrap_or_else(|| trouble::loops_back(&route.site)))
     }
 
-    async fn addresses(
+    /// Where a host can be reached from a source, in the order in which it is tried; the reason why not.
+    pub async fn addresses(
         &self,
         host: &Host,
         route: &Route,

@@ -11,6 +11,7 @@ use crate::message::{
 
 /// [`crate::message::Message`] as it was.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names that the records have")]
 pub struct Message {
     id: Id,
     sender: ReversePath,

@@ -1,17 +1,19 @@
 //! What `admin` may ask, answered by queue, dispatch and spool.
 
+mod explain;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use relay_config::Config;
 
 use crate::admin::{
-    Acted, Action, Control, ControlError, Order, QueueAnswer, QueueQuery, Refused, Row, SourceRow,
-    Status,
+    Acted, Action, Control, ControlError, Explanation, Order, QueueAnswer, QueueQuery, Refused,
+    Row, SourceRow, Status,
 };
 use crate::current::Current;
 use crate::dispatch::Dispatch;
-use crate::message::{Delivery, DeliveryId, Event, Id, Message};
+use crate::message::{Address, Delivery, DeliveryId, Event, Id, Message};
 use crate::outcome::{self, Question};
 use crate::outside::BoxFuture;
 use crate::queue::{Lever, LeverError, Queue, QueueRow};
@@ -143,6 +145,24 @@ impl Control for RelayControl {
             });
             let events = looked.await.map_err(|error| ControlError::Spool(error.to_string()))?;
             events.map_err(|error: crate::spool::SpoolError| ControlError::Spool(error.to_string()))
+        })
+    }
+
+    fn explain(
+        &self,
+        recipient: String,
+        pool: Option<String>,
+    ) -> BoxFuture<'_, Result<Explanation, ControlError>> {
+        Box::pin(async move {
+            let address = Address::parse(recipient.trim())
+                .map_err(|error| ControlError::Question(format!("{recipient}: {error}")))?;
+            if let Some(pool) = &pool
+                && !self.config.get().pools.iter().any(|known| *known.name == **pool)
+            {
+                return Err(ControlError::Question(format!("there is no pool \"{pool}\"")));
+            }
+            let explained = self.dispatch.explain(&address, pool.as_deref()).await;
+            Ok(explain::explanation(&address, &explained))
         })
     }
 

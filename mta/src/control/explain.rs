@@ -1,0 +1,147 @@
+//! Puts what dispatch found about an address into words.
+
+use crate::admin::{Explanation, HostRow, LimitRow, SourceNow};
+use crate::dispatch::{Explained, Found};
+use crate::egress::{Limits, Obstacle, PathView, SiteView};
+use crate::message::{Address, Timestamp};
+use crate::smtp_out::opening::TlsWish;
+
+pub(super) fn explanation(address: &Address, explained: &Explained) -> Explanation {
+    let mut answer = Explanation {
+        recipient: address.to_string(),
+        verdict: String::new(),
+        goes: false,
+        routing_domain: explained.routing_domain.clone(),
+        route: None,
+        site: None,
+        tls: None,
+        hosts: Vec::new(),
+        pool: explained.pool.to_string(),
+        source: None,
+        sources: Vec::new(),
+        limits: Vec::new(),
+        obstacles: Vec::new(),
+        waiting: 0,
+    };
+    match &explained.route {
+        Err(failure) => {
+            let what =
+                if failure.reply.is_permanent() { "It would bounce" } else { "It would wait" };
+            answer.verdict = format!("{what}: {}", failure.cause);
+        }
+        Ok(found) => fill(&mut answer, found),
+    }
+    answer
+}
+
+fn fill(answer: &mut Explanation, found: &Found) {
+    let (route, view) = (&found.route, &found.view);
+    answer.route = Some(if route.smarthost { "smarthost" } else { "mx" }.to_owned());
+    answer.site = Some(route.site.to_string());
+    let tls = match route.tls {
+        TlsWish::Never => "off",
+        TlsWish::WhenOffered => "opportunistic",
+        TlsWish::Always => "required",
+    };
+    answer.tls = Some(tls.to_owned());
+    answer.hosts = hosts(found);
+    answer.sources = view.paths.iter().map(source).collect();
+    answer.limits = limits(view);
+    answer.obstacles = view.obstacles.iter().map(words).collect();
+    answer.waiting = view.waiting;
+    answer.source = view.next.as_ref().map(ToString::to_string);
+    let usable = found.hosts.iter().find(|(_, addresses, _)| addresses.is_ok());
+    let (goes, verdict) = match (view.obstacles.first(), &view.next, usable) {
+        (Some(obstacle), ..) => (false, format!("It would wait: {}", words(obstacle))),
+        (None, None, _) if view.paths.is_empty() => {
+            (false, "It would wait: the pool has no sources".to_owned())
+        }
+        (None, None, _) => {
+            let first = view.paths.iter().find_map(|path| path.obstacle.as_ref()).map(words);
+            let why = first.unwrap_or_default();
+            (false, format!("It would wait: no source of the pool may go now ({why})"))
+        }
+        (None, Some(_), None) => {
+            let why = found.hosts.iter().find_map(|(_, addresses, _)| addresses.as_ref().err());
+            let why = why.map_or("no host can be used", |failure| failure.cause.as_str());
+            (false, format!("It could not be delivered: {why}"))
+        }
+        (None, Some(source), Some((host, ..))) => {
+            (true, format!("It would go now, from {source} to {host}"))
+        }
+    };
+    answer.goes = goes;
+    answer.verdict = verdict;
+}
+
+fn hosts(found: &Found) -> Vec<HostRow> {
+    let row = |(name, addresses, avoided): &(String, Result<Vec<_>, _>, bool)| {
+        let failure: Option<&crate::message::Failure> = addresses.as_ref().err();
+        let preference = found.route.hosts.iter().find(|host| host.name == *name);
+        HostRow {
+            name: name.clone(),
+            preference: preference.map_or(0, |host| host.preference),
+            addresses: addresses.iter().flatten().map(std::net::IpAddr::to_string).collect(),
+            note: match (failure, avoided) {
+                (Some(failure), _) => Some(failure.cause.clone()),
+                (None, true) => Some("failed a moment ago: tried after the others".to_owned()),
+                (None, false) => None,
+            },
+        }
+    };
+    found.hosts.iter().map(row).collect()
+}
+
+fn source(path: &PathView) -> SourceNow {
+    SourceNow {
+        name: path.source.name.to_string(),
+        address: path.source.address.to_string(),
+        connections: path.open,
+        obstacle: path.obstacle.as_ref().map(words),
+    }
+}
+
+fn limits(view: &SiteView) -> Vec<LimitRow> {
+    let Limits { connections, connections_total, messages_per_connection, rate } = &view.limits;
+    let row = |name: &str, value: u32, used: Option<u32>| LimitRow {
+        name: name.to_owned(),
+        value: if value == u32::MAX { "none".to_owned() } else { value.to_string() },
+        used,
+    };
+    let most = view.paths.iter().map(|path| path.open).max();
+    vec![
+        row("connections", *connections, most),
+        row("connections_total", *connections_total, Some(view.open)),
+        row("messages_per_connection", *messages_per_connection, None),
+        LimitRow {
+            name: "rate".to_owned(),
+            value: rate.map_or_else(
+                || "none".to_owned(),
+                |rate| format!("{} in {} s", rate.count, rate.per.as_secs()),
+            ),
+            used: None,
+        },
+    ]
+}
+
+fn words(obstacle: &Obstacle) -> String {
+    let until = |time: &Timestamp| time.to_rfc3339();
+    match obstacle {
+        Obstacle::AddressMissing => "this machine does not have its address".to_owned(),
+        Obstacle::Connections(max) => format!("it has its {max} connections to the site"),
+        Obstacle::ConnectionsTotal(max) => {
+            format!("the site has its {max} connections of all sources")
+        }
+        Obstacle::ConnectionsOfRelay(max) => {
+            format!("the relay has its {max} connections (delivery.connections)")
+        }
+        Obstacle::Rests(time) => format!("it could not be used; it rests until {}", until(time)),
+        Obstacle::Rate(time) => format!("its rate lets the next one go at {}", until(time)),
+        Obstacle::NoMore(time) => {
+            format!("the site refused one more connection; the next is tried at {}", until(time))
+        }
+        Obstacle::Down(time, cause) => {
+            format!("the site could not be reached ({cause}); it is asked again at {}", until(time))
+        }
+    }
+}
