@@ -3,6 +3,7 @@
 //! `raw.rs` is what a person wrote, `resolve.rs` turns it into this. Nothing here can be
 //! invalid: a `Pool` names only sources that exist, a `Listener` that relays says for whom.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,25 @@ pub struct Config {
     pub events: Events,
     /// `[log]`
     pub log: Log,
+    /// `[[dkim]]`: no two with the same domain and selector.
+    pub dkim: Vec<Arc<DkimKey>>,
+}
+
+/// Where in the file something is written, for what is found amiss later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the file.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 /// `[server]`: who we are and where our files are.
@@ -384,4 +404,24 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `[[dkim]]`: a key that signs for a domain (RFC 6376). What kind it is, the key itself tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DkimKey {
+    /// d=: signs mail whose From is in it or below it. Lower-case A-labels.
+    pub domain: String,
+    /// s=: the public key is in the DNS at `selector._domainkey.domain`. Lower case.
+    pub selector: String,
+    /// PEM file.
+    pub private_key: PathBuf,
+    /// Where `private_key` stands in the configuration.
+    pub place: Place,
+}
+
+impl DkimKey {
+    /// Where the public key is published (RFC 6376 section 3.6.2.1).
+    pub fn record_name(&self) -> String {
+        format!("{}._domainkey.{}", self.selector, self.domain)
+    }
 }

@@ -21,6 +21,9 @@ pub use problem::{Located, Problem};
 pub use reference::reference;
 pub use routes::Routes;
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use fields::{Fields, Reader};
 use toml::de::DeTable;
 
@@ -48,7 +51,12 @@ pub fn load(text: &str, file: &str) -> Result<Loaded, Vec<Located>> {
         // What is missing may be what could not be read.
         reader.problems.retain(|problem| !problem.message.ends_with("is missing"));
     }
-    let config = resolve::resolve(sections, &mut reader);
+    let name: Arc<str> = file.into();
+    let place = |span: Range<usize>| {
+        let (line, column) = problem::line_and_column(text, span.start);
+        config::Place { file: Arc::clone(&name), line, column }
+    };
+    let config = resolve::resolve(sections, &mut reader, place);
     let locate = |mut problems: Vec<Problem>| -> Vec<Located> {
         problems.sort_by_key(|problem| problem.span.start);
         problems.dedup();

@@ -219,6 +219,15 @@ pub(crate) fn name(value: Value<'_>) -> Result<String, Mistake> {
     Err(Mistake::new(message, "use at most 64 letters, digits and . _ - @ +"))
 }
 
+/// A DKIM selector: labels of the DNS (RFC 6376 section 3.1), lower case.
+pub(crate) fn selector(value: Value<'_>) -> Result<String, Mistake> {
+    let text = string(value)?;
+    values::parse_selector(&text).map_err(|why| {
+        let message = format!("`{}` {why}", clip(&text));
+        Mistake::new(message, "write letters, digits and -, as in \"s2026a\"")
+    })
+}
+
 /// A PHC string of argon2id.
 pub(crate) fn password_hash(value: Value<'_>) -> Result<String, Mistake> {
     let text = string(value)?;

@@ -53,11 +53,16 @@ pub struct Located {
 impl Problem {
     /// Finds line and column.
     pub fn locate(self, file: &str, text: &str) -> Located {
-        let before = text.get(..self.span.start.min(text.len())).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let (line, column) = line_and_column(text, self.span.start);
         Located { file: file.to_owned(), line, column, problem: self }
     }
+}
+
+/// Both from 1; columns are characters.
+pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    (line, before.rsplit('\n').next().unwrap_or("").chars().count() + 1)
 }
 
 impl fmt::Display for Located {

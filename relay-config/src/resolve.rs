@@ -5,21 +5,30 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, ListenerTls, Pool, Rotation, Source};
+use crate::config::{Config, DkimKey, ListenerTls, Place, Pool, Rotation, Source};
 use crate::fields::{Located, Reader};
 use crate::open_relay;
 use crate::problem::Mistake;
 use crate::responses::{Classifier, Rule, is_builtin};
 use crate::routes::Routes;
-use crate::sections::{ListenerSection, PoolSection, Reference, Sections};
+use crate::sections::{DkimSection, ListenerSection, PoolSection, Reference, Sections};
 
 /// The name of the source and of the pool that are made when none is written.
 const DEFAULT_NAME: &str = "default";
 /// Rules of the operator: each makes the automaton of all rules larger.
 const RESPONSES_MAX: usize = 200;
 
+/// Keys that sign one message: receivers look at few signatures, and each costs time.
+const DKIM_KEYS_OF_DOMAIN_MAX: usize = 4;
+
 /// Everything in its place, or problems in the reader.
-pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config> {
+///
+/// `place` finds a place of the file.
+pub(crate) fn resolve(
+    sections: Sections,
+    reader: &mut Reader,
+    place: impl Fn(Range<usize>) -> Place,
+) -> Option<Config> {
     let server = sections.server?;
     check_there_is_a_listener(&sections.listeners, reader);
     let has_tls = sections.tls.is_some();
@@ -41,6 +50,7 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
     unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
     let responses = responses(sections.responses, reader);
     check_binds(&sections.listeners, sections.admin.bind, reader);
+    let dkim = dkim(sections.dkim, reader, place);
     let sources = sources(sections.sources, &server.hostname);
     let pools = pools(sections.pools, &sources, reader);
     let first_pool =
@@ -85,6 +95,7 @@ pub(crate) fn resolve(sections: Sections, reader: &mut Reader) -> Option<Config>
         metrics: sections.metrics,
         events: sections.events,
         log: sections.log,
+        dkim,
     })
 }
 
@@ -184,6 +195,33 @@ fn check_binds(
         }
         seen.push(bind.value);
     }
+}
+
+fn dkim(
+    written: Vec<Located<DkimSection>>,
+    reader: &mut Reader,
+    place: impl Fn(Range<usize>) -> Place,
+) -> Vec<Arc<DkimKey>> {
+    let mut keys: Vec<Arc<DkimKey>> = Vec::new();
+    for key in written {
+        let (DkimSection { domain, selector, private_key }, span) = (key.value, key.span);
+        let place = place(private_key.span);
+        let key = DkimKey { domain, selector, private_key: private_key.value, place };
+        if keys.iter().any(|known| known.record_name() == key.record_name()) {
+            let message = format!("`{}` is there twice", key.record_name());
+            let mend = "give each key of a domain its own selector";
+            reader.problem(span.clone(), "dkim.selector", Mistake::new(message, mend));
+        }
+        let of_domain = keys.iter().filter(|known| known.domain == key.domain).count();
+        if of_domain == DKIM_KEYS_OF_DOMAIN_MAX {
+            let message = format!("`{}` has more than {of_domain} keys", key.domain);
+            let mend = "all of them sign each message: keep one RSA and one Ed25519 key, and remove those \
+                        whose time is over";
+            reader.problem(span, "dkim.domain", Mistake::new(message, mend));
+        }
+        keys.push(Arc::new(key));
+    }
+    keys
 }
 
 fn sources(written: Vec<Located<Source>>, hostname: &str) -> Vec<Arc<Source>> {

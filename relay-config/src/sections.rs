@@ -1,5 +1,6 @@
 //! What each section of the file may hold: name, meaning, default and parser of each key.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,8 +13,8 @@ use crate::config::{
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
     boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
-    name, network, one_of, password_hash, path, pattern, port, rate, share, size, socket, some,
-    string, text,
+    name, network, one_of, password_hash, path, pattern, port, rate, selector, share, size, socket,
+    some, string, text,
 };
 use crate::problem::Mistake;
 use crate::responses::{Rule, operators};
@@ -39,6 +40,7 @@ pub(crate) struct Sections {
     pub metrics: Metrics,
     pub events: Events,
     pub log: Log,
+    pub dkim: Vec<Located<DkimSection>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,13 @@ pub(crate) struct PoolSection {
     pub rotation: Rotation,
     pub sources: Vec<Reference>,
     pub standby: Vec<Reference>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DkimSection {
+    pub domain: String,
+    pub selector: String,
+    pub private_key: Located<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -104,8 +113,12 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
         metrics: file.table("metrics", "Who may read the metrics.", metrics),
         events: file.table("events", "What is told of each message: `tambo trace` and the files in `data_dir/events`.", events),
         log: file.table("log", "What is written to standard error.", log),
+        dkim: file.tables(
+            "dkim",
+            "A key that signs mail (DKIM, RFC 6376) whose From is in its domain; where that has none, the nearest domain above it signs. Several keys of one domain all sign: RSA for every receiver, Ed25519 beside it. `tambo dkim keygen` makes one.",
+            dkim,
+        ),
     };
-    file.tables_later("dkim", "DKIM signing keys.");
     file.tables_later("provider", "Changes and additions to the table of providers.");
     file.tables_later("blocklist", "Lists that are asked about our own addresses.");
     file.report_unknown();
@@ -725,6 +738,28 @@ fn log(f: &mut Fields<'_>) -> Log {
         ]),
     );
     Log { format, level: level.to_owned() }
+}
+
+fn dkim(f: &mut Fields<'_>) -> Option<DkimSection> {
+    let domain = f.required(
+        "domain",
+        "\"example.pe\"",
+        "The domain that signs (d=), that of From or one above it.",
+        host_name,
+    );
+    let selector = f.required(
+        "selector",
+        "\"s2026a\"",
+        "Names the key (s=): its public half is in the DNS at `selector._domainkey.domain`. A new key gets a new one.",
+        selector,
+    );
+    let private_key = f.required(
+        "private_key",
+        "\"/etc/tambo/dkim/s2026a.pem\"",
+        "PEM file with an RSA key of 2048 bits or more, or an Ed25519 key, readable by the service's user only.",
+        located(path),
+    );
+    Some(DkimSection { domain: domain?, selector: selector?, private_key: private_key? })
 }
 
 fn reference(value: Value<'_>) -> Result<Reference, Mistake> {

@@ -128,6 +128,18 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
     Ok(ascii)
 }
 
+/// A DKIM selector as lower-case labels (RFC 6376 section 3.1).
+pub fn parse_selector(text: &str) -> Result<String, &'static str> {
+    let fits = text.len() <= 63
+        && text.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        });
+    if fits { Ok(text.to_ascii_lowercase()) } else { Err("is no selector") }
+}
+
 /// Whether a local part needs no quotes (RFC 5321 Dot-string).
 pub fn is_dot_atom(text: &str) -> bool {
     text.len() <= 64
@@ -193,6 +205,16 @@ impl fmt::Display for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selectors_are_labels() {
+        assert_eq!(parse_selector("S2026a").as_deref(), Ok("s2026a"));
+        assert!(parse_selector("2026.lima").is_ok());
+        let long = "x".repeat(64);
+        for bad in ["", "a_b", "a b", "-a", "a-", ".a", "a..b", "a;d=x", "ñ", &long] {
+            assert!(parse_selector(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_rates_and_durations() {

@@ -62,13 +62,15 @@ fn the_whole_contract_is_accepted() {
                 "pool.warm_up",
                 "pool.send_window",
                 "pool.rotation",
-                "dkim",
                 "provider",
                 "blocklist",
             ];
             assert_eq!(warned, later);
             assert_eq!(loaded.config.routes.iter().count(), 1);
             assert_eq!(&*loaded.config.delivery.pool, "bulk");
+            let key = &loaded.config.dkim[0];
+            assert_eq!(key.record_name(), "s2026a._domainkey.example.pe");
+            assert_eq!(key.place.to_string(), "contract.toml:75:15");
         }
         Err(errors) => panic!("{errors:#?}"),
     }
