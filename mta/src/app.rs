@@ -16,8 +16,9 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::egress::Sources;
 use crate::message::Id;
 use crate::outcome::JsonlSink;
-use crate::outside::{MailDns, Net, WallClock};
+use crate::outside::{DkimKeys, MailDns, Net, WallClock};
 use crate::policy::Policy;
+use crate::policy::dkim::Signing;
 use crate::queue::schedule::Schedule;
 use crate::queue::{self, Queue};
 use crate::reload::waits_for_restart;
@@ -36,6 +37,8 @@ pub struct World {
     pub dns: Arc<dyn MailDns>,
     /// Streams.
     pub net: Arc<dyn Net>,
+    /// Keys that sign mail.
+    pub keys: Arc<dyn DkimKeys>,
     /// The store.
     pub spool: Arc<dyn Spool>,
     /// Writes to it.
@@ -53,6 +56,7 @@ pub struct Relay {
     queue: Arc<Queue>,
     dispatch: Arc<Dispatch>,
     control: Arc<RelayControl>,
+    keys: Arc<dyn DkimKeys>,
     sink: Option<Arc<JsonlSink>>,
     stop: watch::Sender<bool>,
     /// Listeners: they end by themselves when told to stop.
@@ -76,6 +80,7 @@ impl Relay {
             options(&config),
         ));
         let lanes = queue.seed().map_err(|error| error.to_string())?;
+        let signing = signing(&config, &*world.keys)?;
         let policy = Arc::new(Policy::new(&config));
         let limits = &config.limits;
         let listeners = Listeners::bind(&*world.net, &config.listeners, limits.connections)
@@ -83,7 +88,7 @@ impl Relay {
         let addresses = listeners.addresses();
         let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
         let own = addresses.iter().map(|(_, address)| *address).collect();
-        let dispatch = dispatch(&config, &world, &queue, &policy, own);
+        let dispatch = dispatch(&config, &world, &queue, &policy, signing, own);
         let (stop, stopped) = watch::channel(false);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let authenticator =
@@ -113,7 +118,7 @@ impl Relay {
             dispatch: Arc::clone(&dispatch),
             config: Arc::clone(&config),
         });
-        let committer = world.committer;
+        let (committer, keys) = (world.committer, world.keys);
         Ok(Self {
             started,
             config,
@@ -121,6 +126,7 @@ impl Relay {
             queue,
             dispatch,
             control,
+            keys,
             sink: None,
             stop,
             fronts,
@@ -175,14 +181,15 @@ impl Relay {
     }
 
     /// Goes on by another configuration, without dropping a session or a connection; certificates
-    /// are read again in any case. Returns what waits for a restart; an error leaves everything as
+    /// and DKIM keys are read again in any case. Returns what waits for a restart; an error leaves everything as
     /// it was.
     pub fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, String> {
         let policy = Arc::new(self.shared.terms.get().policy.reloaded(&config));
         let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
+        let signing = signing(&config, &*self.keys)?;
         let waits = waits_for_restart(&self.started, &config);
         self.shared.terms.set(terms);
-        self.dispatch.reload(&config, policy);
+        self.dispatch.reload(&config, policy, signing);
         self.queue.set_options(options(&config));
         self.config.set(config);
         Ok(waits)
@@ -255,6 +262,7 @@ fn dispatch(
     world: &World,
     queue: &Arc<Queue>,
     policy: &Arc<Policy>,
+    signing: Signing,
     own: Vec<SocketAddr>,
 ) -> Arc<Dispatch> {
     let present = |source: &relay_config::config::Source| world.net.has_address(source.address);
@@ -273,8 +281,22 @@ fn dispatch(
         policy: Arc::clone(policy),
         classifier: Arc::clone(&config.responses),
         sources: Sources::new(&config.sources, &config.pools, present),
+        signing,
         seed: world.seed,
     })
+}
+
+/// Opens the keys. With one that cannot be used the relay does not start, nor takes the configuration:
+/// mail that should have been signed would be refused elsewhere, for good.
+fn signing(config: &Config, keys: &dyn DkimKeys) -> Result<Signing, String> {
+    let open = keys.open(&config.dkim).map_err(|flaws| {
+        let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+        flaws.join("\n")
+    })?;
+    for warning in &open.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(Signing::new(&config.dkim, open.signer))
 }
 
 /// What the operator decided of the queue.

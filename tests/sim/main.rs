@@ -58,6 +58,13 @@ fn check(seed: u64, story: &Story) {
         assert_eq!(story.expired.contains(recipient), silent, "seed {seed}: {recipient}");
         assert_eq!(story.arrived.contains(recipient), !silent, "seed {seed}: {recipient}");
     }
+    assert_eq!(story.signed_most, 1, "seed {seed}: a message is signed once in a life");
+    assert!(story.signing_failed > 10, "seed {seed}: {}", story.signing_failed);
+    assert!(
+        story.ill_signed.is_empty(),
+        "seed {seed}: not signed as it should be: {:?}",
+        story.ill_signed.first()
+    );
     assert_eq!(story.left, 0, "seed {seed}: something is left in the queue");
     assert!(
         story.most_for_site <= 10,

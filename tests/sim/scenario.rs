@@ -20,7 +20,7 @@ use tests::mx::{Behaviour, Books, MxHost};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
-use super::world::{SimClock, SimDns, SimNet};
+use super::world::{SimClock, SimDns, SimKeys, SimNet};
 
 const MESSAGES: usize = 1_000;
 const SESSIONS: usize = 5;
@@ -49,6 +49,12 @@ pub struct Story {
     pub most_for_site: usize,
     /// Of one source.
     pub most_for_path: usize,
+    /// How often one message was signed in one life.
+    pub signed_most: u32,
+    /// Signatures that failed.
+    pub signing_failed: u32,
+    /// Messages at the servers without exactly one signature below the Received field.
+    pub ill_signed: Vec<String>,
     /// Attempts that came before the time that was set for them.
     pub early_retries: Vec<String>,
 }
@@ -89,11 +95,12 @@ fn live(life: &Life<'_>, until: Option<Duration>, story: &mut Story) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let net = SimNet::default();
-        let hosts = hosts(&net, life.books);
+        let (hosts, keys) = (hosts(&net, life.books), SimKeys::default());
         let world = World {
             clock: Arc::new(SimClock::starting(life.start)),
             dns: Arc::new(dns()),
             net: Arc::new(net.clone()),
+            keys: Arc::new(keys.clone()),
             spool: Arc::clone(life.spool) as Arc<dyn Spool>,
             committer: Committer::inline(Arc::clone(life.spool) as Arc<dyn Spool>),
             seed: life.seed,
@@ -122,16 +129,26 @@ fn live(life: &Life<'_>, until: Option<Duration>, story: &mut Story) {
             let _ = timeout(Duration::from_hours(60), done).await;
         }
         drop(relay);
+        let (most, failed) = keys.most_and_failed();
+        story.signed_most = story.signed_most.max(most);
+        story.signing_failed += failed;
         record(&hosts, story);
     });
 }
 
 fn record(hosts: &[MxHost], story: &mut Story) {
     story.copies = 0;
+    story.ill_signed.clear();
     for (host, domain) in hosts.iter().zip(DOMAINS) {
         for (number, taken) in host.taken().iter().enumerate() {
             story.copies += 1;
             story.arrived.extend(taken.recipients.iter().cloned());
+            let text = String::from_utf8_lossy(&taken.data);
+            let below = text.split_once("+0000\r\n").map_or("", |(_, below)| below);
+            let once = text.matches("DKIM-Signature: key=0; t=").count() == 1;
+            if !once || !below.starts_with("DKIM-Signature: ") {
+                story.ill_signed.push(text.to_string());
+            }
             story.log.push(format!(
                 "{domain} {number} {} {} {:?}",
                 taken.from, taken.helo, taken.recipients
@@ -168,7 +185,8 @@ fn dns() -> SimDns {
 fn config() -> Config {
     let mut text = format!(
         "[server]\nhostname = \"relay.x.example\"\n[[listener]]\nname = \"relay\"\nbind = [\"{LISTENER}\"]\n\
-         tls = \"off\"\nrelay_from = [\"10.0.0.0/8\"]\n"
+         tls = \"off\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+         [[dkim]]\ndomain = \"x.example\"\nselector = \"s\"\nprivate_key = \"none\"\n"
     );
     let mut names = Vec::new();
     for n in 1..=6 {
@@ -200,8 +218,8 @@ async fn send(
         let mut back = GiveBack { todo: Arc::clone(&todo), number: Some(number) };
         sleep(Duration::from_millis(random.random_range(0..400))).await;
         let recipient = format!("u{number}@{}", DOMAINS[number % DOMAINS.len()]);
-        let data =
-            format!("Subject: {number}\r\n\r\n{}", "text\r\n".repeat(random.random_range(0..50)));
+        let text = "text\r\n".repeat(random.random_range(0..50));
+        let data = format!("From: <s@x.example>\r\nSubject: {number}\r\n\r\n{text}");
         if client.deliver("s@x.example", &[&recipient], data.as_bytes()).await.is_ok() {
             back.number = None;
             acknowledged.lock().unwrap().insert(recipient);

@@ -1,16 +1,20 @@
-//! Clock, names and streams that exist in memory only.
+//! Clock, names, streams and keys that exist in memory only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mta::message::Timestamp;
+use mta::outside::dkim::{KeyFlaw, OpenKeys, PublicKey};
 use mta::outside::net::Listen;
 use mta::outside::{
-    Answer, BoxFuture, BoxListener, BoxStream, DnsError, MailDns, Mx, Net, WallClock,
+    Answer, BoxFuture, BoxListener, BoxStream, DkimKeys, DnsError, MailDns, Mx, Net, Signer,
+    SigningError, Unsigned, WallClock,
 };
+use relay_config::config::DkimKey;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -62,6 +66,52 @@ impl MailDns for SimDns {
             let records = vec![found.ok_or(DnsError::NoSuchName)?];
             Ok(Answer { records, ttl: Duration::from_mins(5), authentic: false })
         })
+    }
+}
+
+/// One call in so many fails.
+const SIGNING_FAILS_EVERY: u32 = 40;
+
+/// Keys that sign with a number, and fail once in a while.
+#[derive(Clone, Default)]
+pub struct SimKeys(Arc<Mutex<Signings>>);
+
+#[derive(Default)]
+struct Signings {
+    calls: u32,
+    /// How often the same fields were signed.
+    done: BTreeMap<Vec<u8>, u32>,
+}
+
+impl SimKeys {
+    /// How often one message was signed at most, and how often signing failed.
+    pub fn most_and_failed(&self) -> (u32, u32) {
+        let signings = self.0.lock().unwrap();
+        let most = signings.done.values().max().copied().unwrap_or_default();
+        (most, signings.calls / SIGNING_FAILS_EVERY)
+    }
+}
+
+impl DkimKeys for SimKeys {
+    fn open(&self, _keys: &[Arc<DkimKey>]) -> Result<OpenKeys, Vec<KeyFlaw>> {
+        Ok(OpenKeys { signer: Arc::new(self.clone()), warnings: Vec::new() })
+    }
+}
+
+impl Signer for SimKeys {
+    fn sign(&self, key: usize, unsigned: &Unsigned) -> Result<Bytes, SigningError> {
+        let mut signings = self.0.lock().unwrap();
+        signings.calls += 1;
+        if signings.calls.is_multiple_of(SIGNING_FAILS_EVERY) {
+            return Err(SigningError("the key is on holiday".to_owned()));
+        }
+        let times = signings.done.entry(unsigned.fields.clone()).or_default();
+        *times += 1;
+        Ok(format!("DKIM-Signature: key={key}; t={}\r\n", unsigned.time.as_millis()).into())
+    }
+
+    fn public_key(&self, _key: usize) -> Option<&PublicKey> {
+        None
     }
 }
 

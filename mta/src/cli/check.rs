@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::app::missing_sources;
-use crate::outside::real::SystemNet;
+use crate::outside::DkimKeys as _;
+use crate::outside::real::{KeyFiles, SystemNet};
 use crate::smtp_in::ServerTls;
 
 use super::{load, print_line};
@@ -15,6 +16,10 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
         && let Err(error) = ServerTls::load(files)
     {
         problems.push(format!("[tls]: {error}"));
+    }
+    match KeyFiles.open(&config.dkim) {
+        Ok(open) => open.warnings.iter().for_each(|warning| eprintln!("warning: {warning}")),
+        Err(flaws) => problems.extend(flaws.iter().map(ToString::to_string)),
     }
     for route in config.routes.iter() {
         if let Some(credentials) = &route.smarthost.credentials

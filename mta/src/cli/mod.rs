@@ -4,6 +4,7 @@
 mod check;
 mod classify;
 mod client;
+mod dkim;
 mod explain;
 mod password;
 mod queue;
@@ -51,6 +52,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Read a stopped spool: what is wrong with it, and what waits in it as files.
     Spool(spool::SpoolArguments),
+    /// Make keys that sign mail, and print their DNS records.
+    Dkim(dkim::DkimArguments),
     /// Read a password and print its argon2id hash for `password_hash`.
     Password,
 }
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Trace(arguments) => trace::trace(&cli.config, arguments),
         Command::Explain(arguments) => explain::explain(&cli.config, arguments),
         Command::Spool(arguments) => spool::spool(&cli.config, arguments),
+        Command::Dkim(arguments) => dkim::dkim(&cli.config, arguments),
         Command::Password => password::password(),
     };
     match done {

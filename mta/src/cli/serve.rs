@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{Relay, World, missing_sources};
 use crate::outside::Net;
-use crate::outside::real::{InheritedNet, SystemClock, SystemDns, SystemNet};
+use crate::outside::real::{InheritedNet, KeyFiles, SystemClock, SystemDns, SystemNet};
 use crate::spool::{Committer, Spool};
 
 use super::{load, supervisor};
@@ -44,6 +44,7 @@ async fn run(path: &Path, config: Arc<Config>, net: InheritedNet) -> Result<(), 
         clock: Arc::new(SystemClock),
         dns: Arc::new(dns),
         net: Arc::clone(&net) as Arc<dyn Net>,
+        keys: Arc::new(KeyFiles),
         spool,
         committer,
         seed: rand::random(),

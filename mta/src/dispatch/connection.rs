@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
 use crate::outcome::Context;
-use crate::queue::Ready;
-use crate::smtp_out::{Connection, Route, not_begun, unreadable};
+use crate::queue::{HeldBody, Ready};
+use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
 
-use super::content::content;
+use super::content::in_seven_bit;
 use super::{Dispatch, lane_key};
 
 /// The place of a connection in the books: given back when it ends, however it ends.
@@ -147,17 +147,9 @@ impl Dispatch {
             tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
             dsn: link.connection.capabilities.dsn,
         };
-        let body = match self.queue.body(&ready.message, ready.body.clone()).await {
-            Ok(body) => body,
-            Err(error) => {
-                tracing::error!(message = %ready.message.id, %error, "a body cannot be read");
-                self.fail(ready, &unreadable(error.to_string()), context).await;
-                return true;
-            }
-        };
         let eight_bit = link.connection.capabilities.eight_bit;
-        let outgoing = match content(&ready.message, &body.pieces, eight_bit) {
-            Ok(outgoing) => outgoing,
+        let (body, octets) = match self.signed(&mut ready, eight_bit).await {
+            Ok(signed) => signed,
             Err(failure) => {
                 self.fail(ready, &failure, context).await;
                 return true;
@@ -178,7 +170,7 @@ impl Dispatch {
                 break;
             }
             link.transactions += 1;
-            let transacted = link.connection.deliver(&ready.message, &outgoing, batch).await;
+            let transacted = link.connection.deliver(&ready.message, &octets, batch).await;
             outcomes.extend(transacted.outcomes);
             usable = transacted.usable;
         }
@@ -202,6 +194,34 @@ impl Dispatch {
         }
         self.conclude(ready, outcomes, context, Some(&body.pieces)).await;
         usable
+    }
+
+    /// The octets of a message, signed, for a server that takes 8-bit text or does not; and its body by
+    /// itself.
+    async fn signed(
+        &self,
+        ready: &mut Ready,
+        eight_bit: bool,
+    ) -> Result<(Arc<HeldBody>, Content), Failure> {
+        let body = self.queue.body(&ready.message, ready.body.clone()).await.map_err(|error| {
+            tracing::error!(message = %ready.message.id, %error, "a body cannot be read");
+            unreadable(error.to_string())
+        })?;
+        let content = match in_seven_bit(&ready.message, &body.pieces, eight_bit)? {
+            None => {
+                let signatures = self.signatures(ready, &body.pieces).await?;
+                Content::new(&ready.message, signatures, &body.pieces)
+            }
+            // What was signed before is not what is sent: this is signed by itself, each time.
+            Some(rest) => {
+                let signatures = match self.is_signed(ready) {
+                    true => self.sign(&ready.message, vec![rest.clone()]).await?,
+                    false => None,
+                };
+                Content::converted(&ready.message, signatures, rest)
+            }
+        };
+        Ok((body, content))
     }
 
     /// Whether the delivery goes on at once: at another host, or over a new connection where

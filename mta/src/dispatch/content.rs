@@ -1,19 +1,20 @@
 //! What is sent of a message over one connection: as it was accepted, or in 7-bit text where the server
-//! takes nothing else.
+//! takes nothing else. `signing.rs` signs either.
 
 use bytes::Bytes;
 
 use crate::message::{BodyType, Failure, Message};
-use crate::smtp_out::{Content, not_eight_bit, seven_bit};
+use crate::smtp_out::{not_eight_bit, seven_bit};
 
-/// The octets for a server that takes 8-bit text or does not (`eight_bit`).
-pub(super) fn content(
+/// All below the Received field in 7-bit text, for a server that takes nothing else (`eight_bit` is
+/// false); `None`: the message goes as it was accepted.
+pub(super) fn in_seven_bit(
     message: &Message,
     body: &[Bytes],
     eight_bit: bool,
-) -> Result<Content, Failure> {
+) -> Result<Option<Bytes>, Failure> {
     if message.body_type == BodyType::SevenBit || eight_bit {
-        return Ok(Content::new(message, None, body));
+        return Ok(None);
     }
     // A signature of somebody else would not survive it.
     if message.foreign_signature {
@@ -23,13 +24,14 @@ pub(super) fn content(
     let mut whole = added.to_vec();
     whole.extend(body.iter().flat_map(|piece| piece.iter()));
     let converted = seven_bit(&whole).map_err(|_| not_eight_bit())?;
-    Ok(Content::converted(message, None, converted.into()))
+    Ok(Some(converted.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::examples;
+    use crate::smtp_out::Content;
 
     #[test]
     fn eight_bit_text_is_encoded_where_it_must_be_and_may_be() {
@@ -37,22 +39,19 @@ mod tests {
         let body =
             [Bytes::from_static("Subject: x\r\n\r\n.a\u{f1}o nuevo, vida nueva\r\n".as_bytes())];
         let message = Message { prefix, body_type: BodyType::EightBit, ..examples::message() };
-        let text = |message: &Message, eight_bit: bool| {
-            content(message, &body, eight_bit).map(|content| {
-                let text = String::from_utf8(content.pieces.concat()).unwrap();
-                assert_eq!(content.size, text.len() as u64);
-                (text, content.body_type, content.leading_dots)
-            })
-        };
-        let (as_it_was, body_type, _) = text(&message, true).unwrap();
-        assert!(as_it_was.ends_with(".año nuevo, vida nueva\r\n"));
-        assert_eq!(body_type, BodyType::EightBit);
-        let (encoded, body_type, dots) = text(&message, false).unwrap();
-        assert!(encoded.starts_with("Received: x\r\nDate: now\r\nSubject: x\r\n"), "{encoded}");
-        assert!(encoded.ends_with("\r\n.a=C3=B1o nuevo, vida nueva\r\n"), "{encoded}");
-        assert_eq!((body_type, dots), (BodyType::SevenBit, true));
+        let encoded = in_seven_bit(&message, &body, true).unwrap();
+        assert!(encoded.is_none(), "it goes as it is");
+        let rest = in_seven_bit(&message, &body, false).unwrap().unwrap();
+        let content = Content::converted(&message, None, rest);
+        let text = String::from_utf8(content.pieces.concat()).unwrap();
+        assert_eq!(content.size, text.len() as u64);
+        assert!(text.starts_with("Received: x\r\nDate: now\r\nSubject: x\r\n"), "{text}");
+        assert!(text.ends_with("\r\n.a=C3=B1o nuevo, vida nueva\r\n"), "{text}");
+        assert_eq!((content.body_type, content.leading_dots), (BodyType::SevenBit, true));
+        let seven = Message { body_type: BodyType::SevenBit, ..message.clone() };
+        assert!(in_seven_bit(&seven, &body, false).unwrap().is_none());
         let signed = Message { foreign_signature: true, ..message };
-        let refused = text(&signed, false).unwrap_err();
+        let refused = in_seven_bit(&signed, &body, false).unwrap_err();
         assert_eq!(refused.reply.enhanced.unwrap().to_string(), "5.6.3");
     }
 }

@@ -9,6 +9,7 @@ mod content;
 mod explain;
 mod housekeeping;
 mod report;
+mod signing;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use crate::message::{Delivery, DeliveryId, Failure, Scope, Timestamp};
 use crate::metrics::{self, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
+use crate::policy::dkim::Signing;
 use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
 
@@ -52,6 +54,7 @@ static READY: LazyLock<IntGauge> = LazyLock::new(|| {
 /// Makes the metrics of deliveries known, each outcome with its zero.
 pub(crate) fn declare_metrics() {
     metrics::declare(&[&CONNECTIONS, &READY]);
+    crate::policy::dkim::declare_metrics();
     for outcome in ["delivered", "deferred", "bounced", "expired"] {
         OUTCOMES.with_label_values(&[outcome]);
     }
@@ -69,6 +72,8 @@ pub struct Dispatch {
     random: Mutex<StdRng>,
     delays: Mutex<report::Delays>,
     lookups: Semaphore,
+    signing: Current<Signing>,
+    signed: signing::Signed,
     stopping: AtomicBool,
     /// A connection has ended.
     ended: Notify,
@@ -98,6 +103,8 @@ pub struct Parts {
     pub classifier: Arc<Classifier>,
     /// Sources and pools.
     pub sources: Sources,
+    /// Who signs.
+    pub signing: Signing,
     /// For jitter and the order of equal hosts.
     pub seed: u64,
 }
@@ -125,6 +132,8 @@ impl Dispatch {
             random: Mutex::new(StdRng::seed_from_u64(parts.seed)),
             delays: Mutex::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
+            signing: Current::new(parts.signing),
+            signed: signing::Signed::default(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         });
@@ -134,7 +143,7 @@ impl Dispatch {
 
     /// Goes on by another configuration: what is in flight ends as it began, what waits is
     /// routed afresh at its next attempt.
-    pub fn reload(&self, config: &Arc<Config>, policy: Arc<Policy>) {
+    pub fn reload(&self, config: &Arc<Config>, policy: Arc<Policy>, signing: Signing) {
         let present =
             |source: &relay_config::config::Source| self.connector.net.has_address(source.address);
         let sources = Sources::new(&config.sources, &config.pools, present);
@@ -142,6 +151,7 @@ impl Dispatch {
         self.resolver.set(self.resolver.get().reloaded(Arc::clone(config)));
         self.policy.set(policy);
         self.classifier.set(Arc::clone(&config.responses));
+        self.signing.set(signing);
         self.connector.delivery.set(delivery.clone());
         let mut state = self.state();
         state.egress.reconfigure(sources, (&delivery.limits).into(), connections_max(delivery));

@@ -48,6 +48,7 @@ pub(crate) fn message() -> Message {
         from_domain: None,
         foreign_signature: false,
         deliveries: 1,
+        signatures: None,
         listener: "relay".to_owned(),
         account: "relay".to_owned(),
         pool: None,

@@ -48,6 +48,9 @@ pub struct Message {
     pub priority: Priority,
     /// Content of Message-ID without angle brackets, at most 250 octets of it.
     pub message_id: Option<String>,
+    /// DKIM-Signature fields of ours, CRLF each: made before the first attempt, kept for those
+    /// that follow.
+    pub signatures: Option<Bytes>,
 }
 
 /// What a body contains (RFC 6152).

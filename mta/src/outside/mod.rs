@@ -1,4 +1,4 @@
-//! The only door to the world: wall clock, DNS, network. Storage has its own in `spool`.
+//! The only door to the world: wall clock, DNS, network, private keys. Storage has its own in `spool`.
 //!
 //! Everything else is given these as traits and cannot tell whether it runs against the
 //! real world or a simulated one (design, invariant 6). Monotonic time needs no trait:
@@ -6,11 +6,13 @@
 //! `StdRng` that the caller seeds.
 
 pub mod clock;
+pub mod dkim;
 pub mod dns;
 pub mod net;
 pub mod real;
 
 pub use clock::WallClock;
+pub use dkim::{DkimKeys, Signer, SigningError, Unsigned};
 pub use dns::{Answer, DnsError, MailDns, Mx};
 pub use net::{BoxListener, BoxStream, Net};
 

@@ -108,7 +108,7 @@ pub fn is_field(line: &[u8]) -> bool {
 }
 
 /// Where the field that starts at `at` ends, folded lines included.
-fn field_end(section: &[u8], at: usize) -> usize {
+pub(super) fn field_end(section: &[u8], at: usize) -> usize {
     let mut end = at;
     loop {
         end = memchr::memchr(b'\n', &section[end..]).map_or(section.len(), |place| end + place + 1);
@@ -119,7 +119,7 @@ fn field_end(section: &[u8], at: usize) -> usize {
 }
 
 /// Name and value; `None` when the line is no header field (RFC 5322 section 2.2).
-fn split_field(field: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_field(field: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', field)?;
     let name = field[..colon].trim_ascii_end();
     let valid = !name.is_empty() && name.iter().all(|b| (33..=126).contains(b));

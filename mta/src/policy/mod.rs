@@ -1,7 +1,9 @@
-//! May this be accepted, as whose, and how: relaying, limits of accounts, headers of ours.
+//! May this be accepted, as whose, and how: relaying, limits of accounts, headers of ours, and who
+//! signs it.
 //!
 //! Pure: state comes in, answers go out. Nothing here reads a socket or the clock.
 
+pub mod dkim;
 mod headers;
 mod ledger;
 mod trace;

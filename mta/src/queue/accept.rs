@@ -95,12 +95,9 @@ pub fn accept(
         tags: submission.tags,
         priority: submission.priority,
         message_id: submission.message_id,
+        signatures: None,
     };
-    operations.push(Operation::Put(
-        Family::Messages,
-        keys::message(message.id),
-        record::encode(&message),
-    ));
+    operations.push(put_message(&message));
     Accepted { message: Arc::new(message), deliveries, body, operations }
 }
 
@@ -116,6 +113,11 @@ pub fn put_delivery(delivery: &Delivery) -> Vec<Operation> {
         operations.push(Operation::Put(Family::Due, key, Bytes::new()));
     }
     operations
+}
+
+/// Writes what is kept of a message beside body and deliveries.
+pub fn put_message(message: &Message) -> Operation {
+    Operation::Put(Family::Messages, keys::message(message.id), record::encode(message))
 }
 
 /// Removes a message that nothing waits for any more.

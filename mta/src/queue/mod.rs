@@ -27,7 +27,7 @@ pub use expiry::Aged;
 pub use late::Late;
 pub use levers::{Lever, LeverError};
 pub use list::{QueuePage, QueueRow};
-pub use ready::Ready;
+pub use ready::{Ready, Signatures};
 pub use recover::highest_id;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -252,6 +252,7 @@ impl Queue {
             }
         } else {
             operations.extend(accept::put_delivery(delivery));
+            operations.extend(ready.keep_signatures());
         }
         for event in events {
             operations.extend(event_index::operations(event));

@@ -20,7 +20,7 @@ pub use driver::{Connection, Transacted};
 pub use route::{Resolver, Route};
 pub use seven_bit::seven_bit;
 pub use tls_policy::TlsClients;
-pub use trouble::{no_source, not_begun, not_eight_bit, spool as unreadable};
+pub use trouble::{no_source, not_begun, not_eight_bit, spool as unreadable, unsigned};
 
 use std::time::Duration;
 

@@ -284,6 +284,20 @@ pub fn spool(cause: String) -> Failure {
     }
 }
 
+/// A DKIM key of the message's domain did not sign (RFC 3463: cryptographic failure). It waits, for the
+/// domain has published that its mail is signed: sent without, it would be refused for good where
+/// DMARC is heeded, and a person who mends the key in time loses nothing.
+pub fn unsigned(cause: String) -> Failure {
+    Failure {
+        scope: Scope::Message,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(451, EnhancedCode::new(4, 7, 5), "the message could not be signed"),
+        phase: None,
+        cause,
+    }
+}
+
 /// The source cannot be used for this; another might.
 fn own_fault(code: EnhancedCode, cause: String) -> Failure {
     Failure {
@@ -473,6 +487,7 @@ mod tests {
         let odd = unexpected(Final, &reply("354 what"));
         check(&odd, Scope::Message, Fault::Peer, later, "4.4.2");
         check(&spool("gone".to_owned()), Scope::Message, Fault::Local, later, "4.3.0");
+        check(&unsigned("bad".to_owned()), Scope::Message, Fault::Local, later, "4.7.5");
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl From<Message> for crate::message::Message {
             tags: old.tags,
             priority: old.priority,
             message_id: old.message_id,
+            signatures: None,
         }
     }
 }
