@@ -1,7 +1,6 @@
 //! Limits of sessions and accounts: who runs into one is told so.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use mta::smtp_in::hash_password;
 use tests::certificate::Certificate;
@@ -49,22 +48,8 @@ impl Limited {
     }
 
     async fn hits(&self, limit: &str) -> bool {
-        metrics(self.relay.address("admin"))
-            .await
-            .contains(&format!("tambo_limit_hits_total{{limit=\"{limit}\"}}"))
+        self.relay.metrics().await.contains(&format!("tambo_limit_hits_total{{limit=\"{limit}\"}}"))
     }
-}
-
-pub(super) async fn metrics(address: SocketAddr) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.unwrap();
-    page
 }
 
 #[tokio::test]

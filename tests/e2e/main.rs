@@ -6,6 +6,7 @@
 mod classify;
 mod cli;
 mod delivery;
+mod dkim;
 mod extensions;
 mod levers;
 mod limits;

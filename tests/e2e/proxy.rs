@@ -10,7 +10,6 @@ use tests::mx::{Behaviour, MxHost};
 use tests::relay::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::limits::metrics;
 use super::world::{HOSTNAME, World, delivery, message, mx_ip, mx_port};
 
 const SENDER: &str = "ana@institucion.example";
@@ -128,7 +127,7 @@ async fn nobody_else_is_believed_and_the_load_balancer_must_announce() {
     let counts = async |reason: &str, count: u32| {
         let line = format!("tambo_proxy_refused_total{{reason=\"{reason}\"}} {count}");
         eventually(&line, async || {
-            let page = metrics(world.relay.address("admin")).await;
+            let page = world.relay.metrics().await;
             page.lines().any(|at| at == line).then_some(())
         })
         .await;

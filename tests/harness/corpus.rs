@@ -26,6 +26,56 @@ pub fn corpus() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Messages whose header sections are as odd as those of the world, and bodies that signers and
+/// verifiers may read differently. Names and messages; lines end in CRLF.
+pub fn odd_corpus() -> Vec<(&'static str, Vec<u8>)> {
+    let from = "From: Ana <ana@institucion.example>\r\n";
+    let body = |text: &str| format!("{from}Subject: body\r\n\r\n{text}");
+    let header = |text: &str| format!("{from}{text}\r\nHola.\r\n");
+    let long = (0..200).map(|n| format!("buzon{n}@destino.example,\r\n ")).collect::<String>();
+    let list = "List-Unsubscribe: <https://institucion.example/baja?u=1>,\r\n\t<mailto:baja@institucion.example>\r\n\
+                List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nList-Id: Avisos <avisos.institucion.example>\r\n\
+                Precedence: bulk\r\nFeedback-ID: acto:boletin:tambo\r\n";
+    let multipart = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n boundary=\"=_b\"\r\n\r\n\
+         Preamble\r\n--=_b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+         Se\u{f1}ora:  dos  espacios\r\n\r\n--=_b\r\nContent-Type: application/pdf; name=\"acta.pdf\"\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}--=_b--\r\n\r\n",
+        attachment(300 * 1024)
+    );
+    let texts = vec![
+        ("nothing but From", from.to_owned()),
+        ("no body", format!("{from}Subject: x\r\n\r\n")),
+        ("empty lines only", body("\r\n\r\n\r\n")),
+        ("blanks only", body(" \t \r\n")),
+        ("lines of blanks at the end", body("Hola.\r\n \r\n\t\r\n\r\n  \r\n")),
+        ("empty lines first and last", body("\r\n\r\n \r\nHola.\t \r\n\r\n\r\n")),
+        ("blanks and form feeds", body("a \t  b \x0c c\x0b\r\n \tindented\t\r\n\x0c\r\n")),
+        ("8-bit octets that are no UTF-8", String::new()),
+        ("folded", header("Subject: a\r\n  long\r\n\t \tway \r\n to  say\t it  \r\nX-Empty:\r\nCc:\r\n")),
+        ("a folded value that starts on its second line", header("Subject:\r\n Hola\r\nTo:\r\n\tb@destino.example\r\n")),
+        ("a long header", header(&format!("To: {long}fin@destino.example\r\n"))),
+        ("no space after the colon", header("Subject:Hola\r\nTo:b@destino.example\r\n")),
+        ("strange case", "fRoM: ana@institucion.example\r\nSUBJECT: x\r\nmessage-ID: <a@b.example>\r\n\r\nx\r\n".to_owned()),
+        ("repeated", header("To: a@destino.example\r\nSubject: one\r\nX-A: 1\r\nTo: b@destino.example\r\nSubject: two\r\nReply-To: c@destino.example\r\nTo: c@destino.example\r\n")),
+        ("8-bit headers", header("Subject: A\u{f1}o nuevo \u{bf}s\u{ed}?\r\nTo: Mar\u{ed}a <b@destino.example>\r\n")),
+        ("encoded words", "From: =?utf-8?q?Ana_=C3=91a=C3=B1ez?= <ana@institucion.example>\r\nSubject: =?utf-8?b?QcOxbw==?=\r\n =?utf-8?b?IG51ZXZv?=\r\n\r\nx\r\n".to_owned()),
+        ("a From with quotes, comments and two mailboxes", "From: \"Ana; \\\"la\\\" <x@otra.example>\" (de\r\n  Lima) <ana@institucion.example>,\r\n eva@otra.example\r\nSender: ana@institucion.example\r\n\r\nx\r\n".to_owned()),
+        ("a domain below", "From: acto@acto.institucion.example\r\n\r\nx\r\n".to_owned()),
+        ("a list", header(list)),
+        ("resent", header("Resent-From: ana@institucion.example\r\nResent-To: b@destino.example\r\nReturn-Path: <x@y.example>\r\nReceived: from a by b; Tue, 24 Nov 2026 08:00:00 -0500\r\n")),
+        ("tag lists in values", header("Subject: b=; bh=x; d=otra.example\r\nTo: v=1; <b@destino.example>\r\n")),
+        ("multipart", format!("{from}{multipart}")),
+    ];
+    let octets = |name: &str, text: String| match name {
+        "8-bit octets that are no UTF-8" => {
+            [body("").as_bytes(), b"Se\xf1ora \xff\xfe\x80\r\n"].concat()
+        }
+        _ => text.into_bytes(),
+    };
+    texts.into_iter().map(|(name, text)| (name, octets(name, text))).collect()
+}
+
 /// Lines of 76 random characters, of about so many octets.
 pub fn attachment(octets: usize) -> String {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -8,6 +8,7 @@ pub mod chasquid;
 pub mod client;
 pub mod corpus;
 pub mod dialog;
+pub mod dkim;
 pub mod dns;
 pub mod haproxy;
 pub mod mx;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
@@ -106,6 +107,23 @@ impl RelayProcess {
             .unwrap();
         let text = |octets| String::from_utf8(octets).unwrap();
         (done.status.success(), text(done.stdout), text(done.stderr))
+    }
+
+    /// The page that Prometheus reads.
+    pub async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.address("admin")).await.unwrap();
+        let question = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(question).await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
+    }
+
+    /// The value of a metric, written with its labels; 0 when it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let page = self.metrics().await;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// The events in the files so far.
