@@ -18,7 +18,11 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
         problems.push(format!("[tls]: {error}"));
     }
     match KeyFiles.open(&config.dkim) {
-        Ok(open) => open.warnings.iter().for_each(|warning| eprintln!("warning: {warning}")),
+        Ok(open) => {
+            for warning in &open.warnings {
+                eprintln!("warning: {warning}");
+            }
+        }
         Err(flaws) => problems.extend(flaws.iter().map(ToString::to_string)),
     }
     for route in config.routes.iter() {

@@ -133,10 +133,14 @@ fn write_new(path: &Path, text: &str) -> Result<(), String> {
 fn print_records(path: &Path, json: bool) -> Result<(), String> {
     let config = load(path)?;
     let open = KeyFiles.open(&config.dkim).map_err(|flaws| {
-        flaws.iter().for_each(|flaw| eprintln!("{flaw}"));
+        for flaw in &flaws {
+            eprintln!("{flaw}");
+        }
         format!("{} of the keys cannot be used", flaws.len())
     })?;
-    open.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    for warning in &open.warnings {
+        eprintln!("warning: {warning}");
+    }
     let public = |place| open.signer.public_key(place);
     let records: Vec<Record> = (0..)
         .zip(&config.dkim)
@@ -182,10 +186,11 @@ impl Record {
 
     /// A section of the configuration.
     fn section(&self) -> String {
-        // Debug writes a path as TOML wants a string.
+        // Debug puts quotes around text and escapes those in it, as TOML wants.
+        let path = self.private_key.to_string_lossy();
         format!(
-            "[[dkim]]\ndomain = \"{}\"\nselector = \"{}\"\nprivate_key = {:?}",
-            self.domain, self.selector, self.private_key
+            "[[dkim]]\ndomain = \"{}\"\nselector = \"{}\"\nprivate_key = {path:?}",
+            self.domain, self.selector
         )
     }
 }

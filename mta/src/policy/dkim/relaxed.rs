@@ -62,8 +62,7 @@ impl Body {
     fn take(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some(first) = rest.first() {
-            let special = |b: &u8| matches!(b, b'\r' | b'\n' | b' ' | b'\t');
-            let text = rest.iter().position(special).unwrap_or(rest.len());
+            let text = text_end(rest);
             if text > 0 {
                 self.text(&rest[..text]);
                 rest = &rest[text..];
@@ -130,6 +129,23 @@ impl Body {
     }
 }
 
+/// Where text ends that goes on as it is: single blanks and ends of lines within it included, so that
+/// ordinary text is taken by the paragraph and not by the word.
+fn text_end(octets: &[u8]) -> usize {
+    let special = |octet: &u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t');
+    let mut end = 0;
+    loop {
+        let rest = &octets[end..];
+        let plain = rest.iter().position(special).unwrap_or(rest.len());
+        end += plain;
+        match &rest[plain..] {
+            [b' ', next, ..] if plain > 0 && !special(next) => end += 1,
+            [b'\r', b'\n', next, ..] if plain > 0 && !special(next) => end += 2,
+            _ => return end,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +184,7 @@ mod tests {
         check("a\r\n \r\n\t\r\n\r\n", "a\r\n");
         check("a\r\n \r\n\tb\r\n", "a\r\n\r\n b\r\n");
         check("\r\n\r\na\r\n", "\r\n\r\na\r\n");
+        check("a b  c\r\nd e \r\n\r\n f\tg\r\n", "a b c\r\nd e\r\n\r\n f g\r\n");
         check("a\x0c \r\n.\r\n..\r\n", "a\x0c\r\n.\r\n..\r\n");
         check("a \r b\r", "a \r b\r\r\n");
         check("\r\r\n", "\r\r\n");
