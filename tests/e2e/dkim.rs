@@ -80,7 +80,7 @@ async fn a_varied_corpus_verifies_with_two_implementations_and_is_signed_once() 
     let rsa = Key::new(folder.path(), "institucion.example", "r2026", "rsa");
     let ed25519 = Key::new(folder.path(), "institucion.example", "e2026", "ed25519");
     let behaviours = vec![Behaviour::default(), Behaviour::default()];
-    let (world, hosts) = signing(&[&rsa, &ed25519], 130, behaviours).await;
+    let (world, hosts) = signing(&[&rsa, &ed25519], 210, behaviours).await;
     let corpus: Vec<_> = corpus().into_iter().chain(odd_corpus()).collect();
     let mut client = world.client().await;
     for (name, message) in &corpus {
@@ -162,7 +162,7 @@ async fn from_chooses_the_keys_and_what_nobody_signs_for_goes_without() {
     let above = Key::new(folder.path(), "institucion.example", "arriba", "rsa");
     let below = Key::new(folder.path(), "notas.institucion.example", "abajo", "ed25519");
     let refusing = Behaviour { refuse: Some("nadie".to_owned()), ..Behaviour::default() };
-    let (world, hosts) = signing(&[&above, &below], 132, vec![refusing]).await;
+    let (world, hosts) = signing(&[&above, &below], 212, vec![refusing]).await;
     let mail = |from: &str| format!("From: {from}\r\nSubject: x\r\n\r\nHola.\r\n").into_bytes();
     let check = async |from: &str, expected: &[Verdict]| {
         let before = hosts[0].count();
@@ -200,13 +200,38 @@ async fn from_chooses_the_keys_and_what_nobody_signs_for_goes_without() {
 }
 
 #[tokio::test]
+async fn what_is_encoded_for_a_server_of_seven_bits_is_signed_as_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::new(folder.path(), "institucion.example", "s1", "rsa");
+    let seven = Behaviour { seven_bit: true, ..Behaviour::default() };
+    let (world, hosts) = signing(&[&key], 216, vec![Behaviour::default(), seven]).await;
+    let corpus: Vec<_> = corpus().into_iter().chain(odd_corpus()).collect();
+    let wanted = ["eight bit", "8-bit octets that are no UTF-8", "multipart"];
+    for (_, message) in corpus.iter().filter(|(name, _)| wanted.contains(name)) {
+        world.send(SENDER, &["u@a.example", "u@b.example"], message).await;
+    }
+    eventually("all arrive", async || {
+        hosts.iter().all(|host| host.count() == wanted.len()).then_some(())
+    })
+    .await;
+    let taken: Vec<Vec<u8>> =
+        hosts.iter().flat_map(MxHost::taken).map(|taken| taken.data).collect();
+    assert!(taken[..3].iter().all(|message| !message.is_ascii()));
+    assert!(taken[3..].iter().all(|message| message.is_ascii()));
+    for verdicts in verify(&taken, &[key.record()]) {
+        assert_eq!(verdicts, [passes("s1", "rsa-sha256")]);
+    }
+    assert!(world.relay.stop().await);
+}
+
+#[tokio::test]
 async fn a_signature_is_kept_for_the_next_attempt_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let key = Key::new(folder.path(), "institucion.example", "s1", "rsa");
     let greylisting = Behaviour { greylist: true, ..Behaviour::default() };
     let behaviours = vec![greylisting.clone(), greylisting];
     let port_and_terms = |text: &str| text.replace("retry = [\"1s\"]", "retry = [\"1h\"]");
-    let (world, hosts) = signing(&[&key], 133, behaviours).await;
+    let (world, hosts) = signing(&[&key], 214, behaviours).await;
     let old = std::fs::read_to_string(&world.config).unwrap();
     assert!(old.contains("retry = [\"1s\"]"), "{}", delivery(0));
     std::fs::write(&world.config, port_and_terms(&old)).unwrap();
@@ -242,7 +267,7 @@ async fn a_reload_takes_new_keys_and_a_bad_one_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let first = Key::new(folder.path(), "institucion.example", "s1", "rsa");
     let second = Key::new(folder.path(), "institucion.example", "s2", "rsa");
-    let (world, hosts) = signing(&[&first], 135, vec![Behaviour::default()]).await;
+    let (world, hosts) = signing(&[&first], 218, vec![Behaviour::default()]).await;
     let records = [first.record(), second.record()];
     let signs = async |subject: &str| {
         let before = hosts[0].count();
