@@ -214,9 +214,10 @@ impl Dispatch {
             }
             // What was signed before is not what is sent: this is signed by itself, each time.
             Some(rest) => {
-                let signatures = match self.is_signed(ready) {
-                    true => self.sign(&ready.message, vec![rest.clone()]).await?,
-                    false => None,
+                let signatures = if self.is_signed(ready) {
+                    self.sign(&ready.message, vec![rest.clone()]).await?
+                } else {
+                    None
                 };
                 Content::converted(&ready.message, signatures, rest)
             }
