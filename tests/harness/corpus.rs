@@ -32,7 +32,8 @@ pub fn odd_corpus() -> Vec<(&'static str, Vec<u8>)> {
     let from = "From: Ana <ana@institucion.example>\r\n";
     let body = |text: &str| format!("{from}Subject: body\r\n\r\n{text}");
     let header = |text: &str| format!("{from}{text}\r\nHola.\r\n");
-    let long = (0..200).map(|n| format!("buzon{n}@destino.example,\r\n ")).collect::<String>();
+    let long: Vec<String> = (0..200).map(|n| format!("buzon{n}@destino.example,\r\n ")).collect();
+    let long = long.concat();
     let list = "List-Unsubscribe: <https://institucion.example/baja?u=1>,\r\n\t<mailto:baja@institucion.example>\r\n\
                 List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nList-Id: Avisos <avisos.institucion.example>\r\n\
                 Precedence: bulk\r\nFeedback-ID: acto:boletin:tambo\r\n";

@@ -1,4 +1,4 @@
-//! Two implementations that check DKIM signatures and are not ours: dkimpy and OpenDKIM. Public keys
+//! Two implementations that check DKIM signatures and are not ours: dkimpy and `OpenDKIM`. Public keys
 //! are handed to them in a file; no DNS is asked.
 
 use std::path::Path;

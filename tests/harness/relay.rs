@@ -119,11 +119,11 @@ impl RelayProcess {
         page
     }
 
-    /// The value of a metric, written with its labels; 0 when it is not there.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// The value of a counter, written with its labels; 0 when it is not there.
+    pub async fn metric(&self, name: &str) -> u64 {
         let page = self.metrics().await;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// The events in the files so far.
