@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::providers::Providers;
 use crate::responses::Classifier;
 use crate::routes::Routes;
-use crate::values::{AddressPattern, ByteSize, Rate};
+use crate::values::{AddressPattern, ByteSize};
+
+pub use crate::providers::SiteLimits;
 
 /// Everything the operator decided, after defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +39,8 @@ pub struct Config {
     pub routes: Routes,
     /// `[[response]]`, in the order written, before the built-in rules.
     pub responses: Arc<Classifier>,
+    /// `[[provider]]` and the built-in ones: whose a destination is, and what it may be asked to take.
+    pub providers: Providers,
     /// `[limits]`
     pub limits: Limits,
     /// `[dns]`
@@ -284,19 +289,6 @@ pub struct Delivery {
     pub connections: u32,
     /// How long a peer whose STARTTLS failed is delivered to without TLS, when TLS is optional.
     pub broken_tls_memory: Duration,
-}
-
-/// Limits of a destination, at two levels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SiteLimits {
-    /// Connections of one source to the site.
-    pub connections: u32,
-    /// Connections of all sources to the site.
-    pub connections_total: u32,
-    /// Transactions in one connection.
-    pub messages_per_connection: u32,
-    /// Recipients a path may send in a time.
-    pub rate: Option<Rate>,
 }
 
 /// `[[route]]`: mail that does not follow its domain's MX.

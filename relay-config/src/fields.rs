@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::origin::{Origin, Places, Setting};
 use crate::problem::{Mistake, Problem};
 
 /// What one key means; a line of the reference.
@@ -42,6 +43,8 @@ pub(crate) struct Reader {
     pub docs: Vec<KeyDoc>,
     /// One for each section: its name and what it is for.
     pub sections: Vec<(String, &'static str)>,
+    /// What the file is called and where its lines begin.
+    pub places: Places,
 }
 
 /// One table while it is read.
@@ -230,6 +233,30 @@ impl<'a> Fields<'a> {
         self.read(key, parse)
     }
 
+    /// A key that has a default, with the place where its value was decided.
+    pub fn setting_or<T>(
+        &mut self,
+        key: &'static str,
+        default: &'static str,
+        text: &'static str,
+        parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
+    ) -> Setting<T> {
+        let value = self.or(key, default, text, parse);
+        Setting { value, origin: self.origin(key) }
+    }
+
+    /// A key whose absence leaves what was decided elsewhere.
+    pub fn setting<T>(
+        &mut self,
+        key: &'static str,
+        example: &'static str,
+        text: &'static str,
+        parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
+    ) -> Option<Setting<T>> {
+        let value = self.optional(key, example, text, parse)?;
+        Some(Setting { value, origin: self.origin(key) })
+    }
+
     /// A key that is known and has no effect in this version.
     pub fn later(&mut self, key: &'static str, text: &'static str) {
         self.document(key, KeyKind::Later, text);
@@ -250,6 +277,15 @@ impl<'a> Fields<'a> {
     /// Whether a key is written.
     pub fn is_written(&self, key: &str) -> bool {
         self.find(key).is_some()
+    }
+
+    /// Where a key is written.
+    pub fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.find(key).map(|(key, _)| key.span())
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        self.place(key).map_or(Origin::Default, |span| self.reader.places.origin(&span))
     }
 
     fn read<T>(

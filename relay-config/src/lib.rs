@@ -2,13 +2,16 @@
 //!
 //! Pure: text in, a [`Config`] or every mistake at once out. No sockets, no clock, no files.
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
-//! compares the parts with each other. `responses` knows what servers mean when they refuse.
+//! compares the parts with each other. `responses` knows what servers mean when they refuse,
+//! `providers` whose a destination is and what it takes.
 
 pub mod config;
 mod fields;
 mod open_relay;
+mod origin;
 mod parse;
 mod problem;
+pub mod providers;
 mod reference;
 mod resolve;
 pub mod responses;
@@ -17,7 +20,9 @@ mod sections;
 pub mod values;
 
 pub use config::Config;
+pub use origin::{Origin, Place, Setting};
 pub use problem::{Located, Problem};
+pub use providers::Providers;
 pub use reference::reference;
 pub use routes::Routes;
 
@@ -25,6 +30,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fields::{Fields, Reader};
+use origin::Places;
 use toml::de::DeTable;
 
 /// A configuration and what should be known about it.
@@ -40,7 +46,7 @@ pub struct Loaded {
 /// in the order of the file.
 pub fn load(text: &str, file: &str) -> Result<Loaded, Vec<Located>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::default();
+    let mut reader = Reader { places: Places::of_file(file, text), ..Reader::default() };
     for error in errors {
         let mistake = problem::Mistake::new(error.message().to_owned(), "");
         reader.problem(error.span().unwrap_or(0..0), "", mistake);

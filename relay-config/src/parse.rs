@@ -9,9 +9,9 @@ use toml::de::DeValue;
 
 use crate::fields::{Located, Value};
 use crate::problem::Mistake;
-use crate::values::{self, AddressPattern, ByteSize, Rate};
+use crate::values::{self, AddressPattern, ByteSize, DomainPattern, Rate};
 
-/// Longest name of a listener, account, source or pool: they become labels of metrics.
+/// Longest name of a listener, account, source, pool or provider: they become labels of metrics.
 const NAME_OCTETS_MAX: usize = 64;
 
 pub(crate) fn string(value: Value<'_>) -> Result<String, Mistake> {
@@ -104,6 +104,16 @@ pub(crate) fn duration_or_never(value: Value<'_>) -> Result<Option<Duration>, Mi
     }
 }
 
+/// A value, or `"none"`.
+pub(crate) fn or_none<T>(
+    parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
+) -> impl Fn(Value<'_>) -> Result<Option<T>, Mistake> {
+    move |value| match value.get_ref() {
+        DeValue::String(text) if text == "none" => Ok(None),
+        _ => parse(value).map(Some),
+    }
+}
+
 pub(crate) fn rate(value: Value<'_>) -> Result<Rate, Mistake> {
     let text = string(value)?;
     Rate::parse(&text).map_err(|why| {
@@ -191,6 +201,13 @@ pub(crate) fn pattern(value: Value<'_>) -> Result<AddressPattern, Mistake> {
             "write \"*@example.pe\", \"*@*.example.pe\", \"ana@example.pe\" or \"*\"",
         )
     })
+}
+
+/// A domain, or all below it; `mend` says what may be written.
+pub(crate) fn domain_pattern(value: Value<'_>, mend: &str) -> Result<DomainPattern, Mistake> {
+    let text = string(value)?;
+    DomainPattern::parse(&text)
+        .map_err(|why| Mistake::new(format!("`{}` {why}", clip(&text)), mend))
 }
 
 /// `name@domain`.
@@ -307,7 +324,7 @@ fn article(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A quoted value, short and without control characters.
-fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     let mut clipped: String =
         text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().count() > 60 {

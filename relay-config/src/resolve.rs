@@ -9,6 +9,7 @@ use crate::config::{Config, DkimKey, ListenerTls, Place, Pool, Rotation, Source}
 use crate::fields::{Located, Reader};
 use crate::open_relay;
 use crate::problem::Mistake;
+use crate::providers;
 use crate::responses::{Classifier, Rule, is_builtin};
 use crate::routes::Routes;
 use crate::sections::{DkimSection, ListenerSection, PoolSection, Reference, Sections};
@@ -55,16 +56,10 @@ pub(crate) fn resolve(
     let pools = pools(sections.pools, &sources, reader);
     let first_pool =
         pools.first().map_or_else(|| Arc::from(DEFAULT_NAME), |pool| Arc::clone(&pool.name));
-    let mut known = |key: &str, name: Option<Reference>| -> Option<Arc<str>> {
-        let name = name?;
-        if !pools.iter().any(|pool| pool.name == name.value) {
-            let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
-            let mend = format!("write one of: {}", names.join(", "));
-            let mistake = Mistake::new(format!("there is no pool `{}`", name.value), mend);
-            reader.problem(name.span.clone(), key, mistake);
-        }
-        Some(name.value)
-    };
+    let providers =
+        providers::resolve(sections.providers, &sections.delivery.delivery.limits, &pools, reader);
+    let mut known =
+        |key: &str, name: Option<Reference>| Some(known_pool(key, name?, &pools, reader));
     let mut delivery = sections.delivery.delivery;
     delivery.pool = known("delivery.pool", sections.delivery.pool).unwrap_or(first_pool);
     let listeners = sections.listeners.into_iter().map(|listener| {
@@ -89,6 +84,7 @@ pub(crate) fn resolve(
         delivery,
         routes: Routes::new(sections.routes.into_iter().map(|route| Arc::new(route.value))),
         responses,
+        providers,
         limits: sections.limits,
         dns: sections.dns,
         admin: sections.admin,
@@ -97,6 +93,22 @@ pub(crate) fn resolve(
         log: sections.log,
         dkim,
     })
+}
+
+/// The name of a pool that must be there.
+pub(crate) fn known_pool(
+    key: &str,
+    name: Reference,
+    pools: &[Arc<Pool>],
+    reader: &mut Reader,
+) -> Arc<str> {
+    if !pools.iter().any(|pool| pool.name == name.value) {
+        let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
+        let mend = format!("write one of: {}", names.join(", "));
+        let mistake = Mistake::new(format!("there is no pool `{}`", name.value), mend);
+        reader.problem(name.span, key, mistake);
+    }
+    name.value
 }
 
 fn check_there_is_a_listener(listeners: &[Located<ListenerSection>], reader: &mut Reader) {

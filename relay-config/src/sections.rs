@@ -8,15 +8,16 @@ use ipnet::IpNet;
 use crate::config::{
     Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Events,
     Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, Server, SessionLimits,
-    SiteLimits, Smarthost, SmarthostTls, Source, TlsFiles,
+    Smarthost, SmarthostTls, Source, TlsFiles,
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
     boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
-    name, network, one_of, password_hash, path, pattern, port, rate, selector, share, size, socket,
-    some, string, text,
+    name, network, one_of, password_hash, path, pattern, port, selector, share, size, socket, some,
+    string, text,
 };
 use crate::problem::Mistake;
+use crate::providers::{ProviderSection, everyones, provider};
 use crate::responses::{Rule, operators};
 
 /// A name that must exist elsewhere in the file.
@@ -34,6 +35,7 @@ pub(crate) struct Sections {
     pub delivery: DeliverySection,
     pub routes: Vec<Located<Route>>,
     pub responses: Vec<Located<Rule>>,
+    pub providers: Vec<Located<ProviderSection>>,
     pub limits: Limits,
     pub dns: Dns,
     pub admin: Admin,
@@ -107,6 +109,11 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "What a server means when it refuses, before the built-in rules: see responses.md. The first that matches holds.",
             operators,
         ),
+        providers: file.tables(
+            "provider",
+            "Whose a destination is, and what it may be asked to take: changes and additions to providers.md.",
+            provider,
+        ),
         limits: file.table("limits", "Limits of the relay as a whole.", limits),
         dns: file.table("dns", "Where names are looked up.", dns),
         admin: file.table("admin", "Health and metrics over HTTP.", admin),
@@ -119,7 +126,6 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             dkim,
         ),
     };
-    file.tables_later("provider", "Changes and additions to the table of providers.");
     file.tables_later("blocklist", "Lists that are asked about our own addresses.");
     file.report_unknown();
     sections
@@ -551,38 +557,9 @@ fn delivery(f: &mut Fields<'_>) -> DeliverySection {
             "How long a host whose STARTTLS failed is spoken to in clear, where TLS is opportunistic.",
             duration,
         ),
-        limits: f.table("limits", "Limits of each destination. Smarthosts have none.", site_limits),
+        limits: f.table("limits", "Limits of each destination. Smarthosts have none, those of providers.md and `[[provider]]` their own.", everyones),
     };
     DeliverySection { delivery, pool }
-}
-
-fn site_limits(f: &mut Fields<'_>) -> SiteLimits {
-    SiteLimits {
-        connections: f.or(
-            "connections",
-            "2",
-            "Connections of one source to one destination.",
-            count_from(1),
-        ),
-        connections_total: f.or(
-            "connections_total",
-            "10",
-            "Connections of all sources to one destination.",
-            count_from(1),
-        ),
-        messages_per_connection: f.or(
-            "messages_per_connection",
-            "20",
-            "Messages in one connection.",
-            count_from(1),
-        ),
-        rate: f.optional(
-            "rate",
-            "\"1500/h\"",
-            "Recipients of one source to one destination in a time, spread evenly.",
-            rate,
-        ),
-    }
 }
 
 fn route(f: &mut Fields<'_>) -> Option<Route> {
@@ -762,7 +739,8 @@ fn dkim(f: &mut Fields<'_>) -> Option<DkimSection> {
     Some(DkimSection { domain: domain?, selector: selector?, private_key: private_key? })
 }
 
-fn reference(value: Value<'_>) -> Result<Reference, Mistake> {
+/// The name of something that stands elsewhere in the file.
+pub(crate) fn reference(value: Value<'_>) -> Result<Reference, Mistake> {
     let name = string(value)?;
     Ok(Located { value: name.into(), span: value.span() })
 }

@@ -194,6 +194,39 @@ impl DomainPattern {
                 .is_some_and(|prefix| prefix.len() > 1 && prefix.ends_with('.')),
         }
     }
+
+    /// Whether every domain that `other` means is meant.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (_, Self::Any) => false,
+            (_, Self::Exact(domain)) => self.matches(domain),
+            (Self::Below(_), Self::Below(parent)) => self == other || self.matches(parent),
+            (Self::Exact(_), Self::Below(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.per.as_secs() {
+            1 => write!(f, "{}/s", self.count),
+            60 => write!(f, "{}/m", self.count),
+            3600 => write!(f, "{}/h", self.count),
+            86_400 => write!(f, "{}/d", self.count),
+            seconds => write!(f, "{} in {seconds} s", self.count),
+        }
+    }
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(domain) => f.write_str(domain),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+        }
+    }
 }
 
 impl fmt::Display for ByteSize {
@@ -225,11 +258,33 @@ mod tests {
         assert_eq!(Rate::parse("1500/h"), Ok(Rate { count: 1500, per: Duration::from_hours(1) }));
         assert!(Rate::parse("0/h").is_err());
         assert!(Rate::parse("15").is_err());
+        for written in ["5/s", "60/m", "1500/h", "10000/d"] {
+            assert_eq!(Rate::parse(written).unwrap().to_string(), written);
+        }
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(parse_duration("2d"), Ok(Duration::from_hours(48)));
         for bad in ["", "0s", "5", "5 parsecs", "m", "-5m", "99999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn patterns_that_cover_others() {
+        let check = |wide: &str, narrow: &str, expected: bool| {
+            let parse = |text| DomainPattern::parse(text).unwrap();
+            assert_eq!(parse(wide).covers(&parse(narrow)), expected, "{wide} {narrow}");
+            assert_eq!(parse(wide).to_string(), wide);
+        };
+        check("*", "*.x.pe", true);
+        check("*.x.pe", "*", false);
+        check("*.x.pe", "*.x.pe", true);
+        check("*.x.pe", "*.a.x.pe", true);
+        check("*.a.x.pe", "*.x.pe", false);
+        check("*.x.pe", "a.x.pe", true);
+        check("*.x.pe", "x.pe", false);
+        check("*.x.pe", "*.ax.pe", false);
+        check("x.pe", "x.pe", true);
+        check("x.pe", "*.x.pe", false);
     }
 
     #[test]

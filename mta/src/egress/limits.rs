@@ -23,10 +23,10 @@ pub struct Limits {
 impl From<&SiteLimits> for Limits {
     fn from(limits: &SiteLimits) -> Self {
         Self {
-            connections: limits.connections.max(1),
-            connections_total: limits.connections_total.max(1),
-            messages_per_connection: limits.messages_per_connection.max(1),
-            rate: limits.rate,
+            connections: limits.connections.value.max(1),
+            connections_total: limits.connections_total.value.max(1),
+            messages_per_connection: limits.messages_per_connection.value.max(1),
+            rate: limits.rate.value,
         }
     }
 }
