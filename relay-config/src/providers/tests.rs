@@ -1,3 +1,5 @@
+//! The table of providers, what the operator changes in it, and the hosts that prove it.
+
 use super::builtin::builtin;
 use super::limits::default_limits;
 use super::resolve::unchanged;
