@@ -274,6 +274,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Warns, when it is written, of a key (or table) that is read and checked but has no effect yet.
+    pub fn not_yet(&mut self, key: &str) {
+        if self.is_written(key) {
+            self.warn(key, "has no effect yet in this version", "it may stay for a later one");
+        }
+    }
+
     /// Whether a key is written.
     pub fn is_written(&self, key: &str) -> bool {
         self.find(key).is_some()

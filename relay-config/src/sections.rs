@@ -83,6 +83,7 @@ pub(crate) struct DeliverySection {
 /// Reads the whole file.
 pub(crate) fn read(mut file: Fields<'_>) -> Sections {
     let file = &mut file;
+    file.not_yet("provider");
     let sections = Sections {
         server: file.table("server", "Who this relay is and where its files are.", server),
         tls: tls_section(file),

@@ -12,14 +12,15 @@ pub fn page() -> String {
     let mut text = String::from(
         "# Providers\n\n\
          This page is generated: `make docs` writes it from `relay-config/data/providers.toml`.\n\n\
+         **Not in force yet**: the table is there and `[[provider]]` is read and checked, but this version \
+         goes by MX sets and `[delivery.limits]` alone. `tambo check` says so, too.\n\n\
          Many domains share the servers of one operator, so limits belong to the operator. A domain is \
          a provider's when **all** its MX hosts match the provider's suffixes; the first in this order \
          holds. A domain that no provider takes is a site by its set of MX hosts, with the limits of \
          `[delivery.limits]`. Mail goes to each domain's own MX, whatever the provider.\n\n\
          `[[provider]]` tables (see [config.md](config.md)) change a provider by its name, for all mail or for \
          that of one `pool`, or add providers, which are tried before those below. What such a table does \
-         not write stays. `tambo config show --provider google` prints what is in force and where \
-         each value was decided.\n\n\
+         not write stays.\n\n\
          Limits hold for one source (`connections`, `rate` …) and for all sources together (those that \
          end in `total`). They count recipients; `messages_per_connection` counts messages.\n",
     );
