@@ -65,4 +65,4 @@ sim:
 	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(COUNT) cargo test --workspace --test sim -- --nocapture
 
 docs:
-	TAMBO_WRITE_DOCS=1 cargo test --workspace -p relay-config --lib -q
+	TAMBO_WRITE_DOCS=1 cargo test --workspace --lib -q -- _is_current

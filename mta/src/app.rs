@@ -16,7 +16,7 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::egress::Sources;
 use crate::message::Id;
 use crate::outcome::JsonlSink;
-use crate::outside::{DkimKeys, MailDns, Net, WallClock};
+use crate::outside::{DkimKeys, MailDns, Net, WallClock, real};
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
 use crate::queue::schedule::Schedule;
@@ -160,7 +160,7 @@ impl Relay {
         let listener =
             tokio::net::TcpListener::bind(bind).await.map_err(|error| bind_error(bind, &error))?;
         let address = listener.local_addr().ok();
-        let pages = admin::pages(control, config.metrics.allow.clone());
+        let pages = admin::pages(control, config.metrics.allow.clone(), real::measure);
         self.tasks.spawn(async move {
             let service = pages.into_make_service_with_connect_info::<SocketAddr>();
             if let Err(error) = axum::serve(listener, service).await {
@@ -249,7 +249,10 @@ async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {
     }
 }
 
-fn declare_metrics() {
+/// Makes every metric known, with its zeros.
+pub(crate) fn declare_metrics() {
+    crate::metrics::declare_metrics();
+    real::declare_metrics();
     queue::declare_metrics();
     crate::dispatch::declare_metrics();
     crate::smtp_in::declare_metrics();

@@ -53,7 +53,8 @@ fn good_files_are_valid_and_say_nothing_surprising() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let loaded = relay_config::load(&text, &path.display().to_string()).unwrap();
+        let mut loaded = relay_config::load(&text, &path.display().to_string()).unwrap();
+        loaded.warnings.retain(|it| it.problem.message != "has no effect yet in this version");
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     }
 }
@@ -75,6 +76,7 @@ fn the_whole_contract_is_accepted() {
                 "pool.warm_up",
                 "pool.send_window",
                 "pool.rotation",
+                "provider",
                 "blocklist",
             ];
             assert_eq!(warned, later);

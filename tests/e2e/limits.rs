@@ -48,7 +48,8 @@ impl Limited {
     }
 
     async fn hits(&self, limit: &str) -> bool {
-        self.relay.metrics().await.contains(&format!("tambo_limit_hits_total{{limit=\"{limit}\"}}"))
+        let name = format!("tambo_limit_hits_total{{limit=\"{limit}\"}}");
+        self.relay.metric(&name).await > 0
     }
 }
 

@@ -10,6 +10,7 @@ mod dkim;
 mod extensions;
 mod levers;
 mod limits;
+mod metrics;
 mod peers;
 mod proxy;
 mod reload;

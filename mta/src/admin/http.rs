@@ -29,11 +29,15 @@ pub fn api(control: Shared) -> Router {
         .with_state(control)
 }
 
-/// Health for load balancers and metrics for Prometheus. Needs the client's address.
-pub fn pages(control: Shared, allow: Vec<IpNet>) -> Router {
+/// Health for load balancers and metrics for Prometheus, for which `process` is measured, too. Needs
+/// the client's address.
+pub fn pages(control: Shared, allow: Vec<IpNet>, process: fn()) -> Router {
+    let measured = Arc::clone(&control);
     let metrics = move |ConnectInfo(client): ConnectInfo<SocketAddr>| async move {
         let client = client.ip().to_canonical();
         if allow.iter().any(|network| network.contains(&client)) {
+            measured.measure();
+            process();
             metrics()
         } else {
             (StatusCode::FORBIDDEN, "metrics.allow does not list your address\n").into_response()

@@ -17,6 +17,9 @@ use crate::outside::BoxFuture;
 
 /// What can be asked of a running relay.
 pub trait Control: Send + Sync {
+    /// Brings up to date the gauges that are read when somebody asks, not moved.
+    fn measure(&self);
+
     /// What is in the queue, in order of acceptance.
     fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>>;
 

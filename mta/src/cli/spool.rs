@@ -109,6 +109,7 @@ fn open(_folder: &Path, _mended_copy: Option<&Path>) -> Result<Box<dyn Spool>, S
     Err("this program was built without its durable spool (feature `rocks`)".to_owned())
 }
 
+#[cfg(feature = "rocks")]
 fn copy_folder(from: &Path, to: &Path) -> Result<(), String> {
     let told = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     make_empty(to)?;

@@ -84,6 +84,11 @@ impl RelayControl {
 }
 
 impl Control for RelayControl {
+    fn measure(&self) {
+        self.queue.measure();
+        self.dispatch.measure();
+    }
+
     fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>> {
         Box::pin(async move {
             let (rows, next) = self.page(query).await?;

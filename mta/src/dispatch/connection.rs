@@ -1,18 +1,31 @@
 //! The life of one connection: open, pull, deliver, report, pull again, close.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use prometheus::Histogram;
 use relay_config::config::Source;
 use tokio::sync::Notify;
 
 use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
+use crate::metrics::{self, Topic};
 use crate::outcome::Context;
 use crate::queue::{HeldBody, Ready};
 use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
 
 use super::content::in_seven_bit;
 use super::{Dispatch, lane_key};
+
+static FIRST_ATTEMPT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "From acceptance to the first transaction with a server: what the queue adds";
+    let name = "tambo_first_attempt_seconds";
+    metrics::histogram(Topic::Queue, name, help, &metrics::QUEUE_SECONDS)
+});
+
+/// Makes the metrics of this file known.
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&FIRST_ATTEMPT_SECONDS]);
+}
 
 /// The place of a connection in the books: given back when it ends, however it ends.
 struct Books {
@@ -155,6 +168,10 @@ impl Dispatch {
                 return true;
             }
         };
+        if ready.delivery.attempts == 0 && ready.hosts_failed == 0 {
+            let waited = self.queue.now().since(ready.message.id.time());
+            FIRST_ATTEMPT_SECONDS.observe(waited.as_secs_f64());
+        }
         let recipients = ready.recipients();
         let count = recipients.len();
         let batch = self.connector.delivery.get().recipients_per_transaction;

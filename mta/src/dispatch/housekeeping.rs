@@ -42,6 +42,9 @@ impl Dispatch {
                 self.give_up_old(&mut cursor).await;
                 self.tell_of_delays().await;
                 self.forget_quiet();
+                if let Err(error) = self.queue.look_for_oldest().await {
+                    tracing::warn!(%error, "the oldest message cannot be looked for");
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::IntGauge;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay_config::Config;
@@ -26,7 +26,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::current::Current;
 use crate::egress::{Action, ConnectionId, Egress, LaneKey, Refused, SiteKind, Sources};
 use crate::message::{Delivery, DeliveryId, Failure, Scope, Timestamp};
-use crate::metrics::{self, limit_hit};
+use crate::metrics::{self, Topic, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
@@ -40,24 +40,31 @@ const LOOKUPS_MAX: usize = 200;
 /// Routes remembered; what is beyond is looked up again (the DNS client has its own cache).
 const ROUTES_MAX: usize = 50_000;
 
-pub(crate) static OUTCOMES: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Outcomes of recipients: delivered, deferred, bounced, expired";
-    metrics::counters("tambo_outcomes_total", help, &["outcome"])
-});
 static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
-    metrics::gauge("tambo_connections", "Connections to servers that are open or coming up")
+    let help = "Connections to servers that are open or coming up";
+    metrics::gauge(Topic::Connections, "tambo_connections", help)
 });
 static READY: LazyLock<IntGauge> = LazyLock::new(|| {
-    metrics::gauge("tambo_ready_deliveries", "Deliveries in memory that wait for a connection")
+    let help = "Deliveries in memory that wait for a route or for a connection";
+    metrics::gauge(Topic::Queue, "tambo_ready_deliveries", help)
+});
+static RESOLVING: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Domains whose route is being looked up";
+    metrics::gauge(Topic::Connections, "tambo_domains_resolving", help)
+});
+static ROUTES: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge(Topic::Connections, "tambo_routes", "Domains whose route is remembered")
+});
+static SITES: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge(Topic::Connections, "tambo_sites", "Sites that mail waited for a while ago")
 });
 
-/// Makes the metrics of deliveries known, each outcome with its zero.
+/// Makes the metrics of deliveries known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&CONNECTIONS, &READY]);
+    metrics::declare(&[&CONNECTIONS, &READY, &RESOLVING, &ROUTES, &SITES]);
+    connection::declare_metrics();
+    report::declare_metrics();
     crate::policy::dkim::declare_metrics();
-    for outcome in ["delivered", "deferred", "bounced", "expired"] {
-        OUTCOMES.with_label_values(&[outcome]);
-    }
 }
 
 /// What delivers.
@@ -180,6 +187,17 @@ impl Dispatch {
         (connections, ready + state.resolving.values().map(Vec::len).sum::<usize>())
     }
 
+    /// Brings the gauges of this file up to date.
+    pub fn measure(&self) {
+        let (connections, ready) = self.counts();
+        metrics::set(&CONNECTIONS, connections);
+        metrics::set(&READY, ready);
+        let state = self.state();
+        metrics::set(&RESOLVING, state.resolving.len());
+        metrics::set(&ROUTES, state.routes.len());
+        metrics::set(&SITES, state.sites.len());
+    }
+
     /// Each source with its pools and whether this machine has its address.
     pub fn sources(&self) -> Vec<(Arc<relay_config::config::Source>, Vec<Arc<str>>, bool)> {
         self.state().egress.sources().list()
@@ -256,9 +274,6 @@ impl Dispatch {
                 }
             }
         }
-        let (connections, ready) = state.egress.counts();
-        CONNECTIONS.set(i64::try_from(connections).unwrap_or(i64::MAX));
-        READY.set(i64::try_from(ready).unwrap_or(i64::MAX));
     }
 
     /// Looks a domain up, then gives everything that waited for it its place, or the reason why not.

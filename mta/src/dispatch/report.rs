@@ -1,18 +1,61 @@
 //! Puts outcomes into the queue with the events that explain them and the notice to the sender.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError};
 
 use bytes::Bytes;
+use prometheus::{Histogram, IntCounter};
 use relay_config::config::DsnPolicy;
+use relay_config::responses::Category;
 
-use crate::message::{Address, Delivery, Failure, Message, Outcome, Submission, Timestamp};
-use crate::metrics::limit_hit;
-use crate::outcome::{self, Context, Notice, Told};
+use crate::message::{
+    Address, Delivery, Event, EventKind, Failure, Message, Outcome, Submission, Timestamp,
+};
+use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
+use crate::outcome::{self, Context, Notice, Told, What};
 use crate::queue::state::{self, Changes, Through};
 use crate::queue::{HeldBody, LeverError, Ready};
 
-use super::{Dispatch, OUTCOMES};
+use super::Dispatch;
+
+static OUTCOMES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Outcomes of recipients; those that are deferred are counted at each attempt";
+    let outcomes = [
+        ("delivered", "a server took responsibility"),
+        ("deferred", "not now; it is tried again"),
+        ("bounced", "refused for good, or given up by an operator"),
+        ("expired", "still waiting when its time was over"),
+    ];
+    let outcome = Label::known("outcome", &outcomes);
+    metrics::counters(Topic::Delivery, "tambo_outcomes_total", help, vec![outcome])
+});
+static FAILURES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Outcomes of recipients that were not delivered, by what stood in the way";
+    let categories: Vec<_> =
+        Category::WORDS.iter().map(|(word, it)| (*word, it.meaning())).collect();
+    let category = Label::known("category", &categories);
+    metrics::counters(Topic::Delivery, "tambo_failures_total", help, vec![category])
+});
+static DELIVERED_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "From acceptance to delivery, for each recipient";
+    let name = "tambo_delivered_seconds";
+    metrics::histogram(Topic::Delivery, name, help, &metrics::QUEUE_SECONDS)
+});
+static NOTICES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Notices to senders that were written";
+    let kinds = [
+        ("failure", "of what failed or expired, and perhaps of more"),
+        ("delay", "of what is late"),
+        ("success", "of what was handed to a server that tells nothing more"),
+    ];
+    let kind = Label::known("kind", &kinds);
+    metrics::counters(Topic::Delivery, "tambo_notices_total", help, vec![kind])
+});
+
+/// Makes the metrics of this file known.
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&OUTCOMES, &FAILURES, &DELIVERED_SECONDS, &NOTICES]);
+}
 
 impl Dispatch {
     /// An attempt has ended.
@@ -75,9 +118,11 @@ impl Dispatch {
         // Which provider a site belongs to is not known yet: only rules for all are asked.
         let verdicts = outcome::verdicts(&self.classifier.get(), changes, None);
         let events = outcome::events(delivery, message, changes, &verdicts, &context, now, ids);
+        for verdict in verdicts.iter().flatten() {
+            FAILURES.count(&[verdict.category.word()]);
+        }
         for event in &events {
-            let label = format!("{:?}", event.kind).to_lowercase();
-            OUTCOMES.with_label_values(&[label.as_str()]).inc();
+            let label = count(event);
             tracing::info!(
                 message = %ready.message.id,
                 recipient = event.recipient.as_deref().unwrap_or(""),
@@ -191,10 +236,36 @@ impl Dispatch {
         returned: Vec<u8>,
         mx: Option<&str>,
     ) -> Submission {
+        NOTICES.count(&[kind_of(told)]);
         let (id, now) = (self.queue.next_id(), self.queue.now());
         let policy = self.policy.get();
         let hostname = policy.hostname.as_str();
         outcome::notice(Notice { id, to, message, told, returned, hostname, mx }, now)
+    }
+}
+
+/// Counts an outcome; returns its word.
+fn count(event: &Event) -> &'static str {
+    let outcome = match event.kind {
+        EventKind::Delivered => "delivered",
+        EventKind::Bounced => "bounced",
+        EventKind::Expired => "expired",
+        _ => "deferred",
+    };
+    OUTCOMES.count(&[outcome]);
+    if let (EventKind::Delivered, Some(seconds)) = (event.kind, event.seconds) {
+        DELIVERED_SECONDS.observe(seconds);
+    }
+    outcome
+}
+
+/// The kind of a notice: a failure is the news, whatever else it tells.
+fn kind_of(told: &[Told]) -> &'static str {
+    let is = |it: &Told| matches!(it.what, What::Failed | What::Expired);
+    match told.first().map(|first| first.what) {
+        _ if told.iter().any(is) => "failure",
+        Some(What::Delayed(_)) => "delay",
+        _ => "success",
     }
 }
 

@@ -9,7 +9,7 @@ use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::message::{Id, Message};
-use crate::metrics;
+use crate::metrics::{self, Topic};
 use crate::spool::{Family, Operation, SpoolError, off_thread};
 
 use super::{Queue, Refusal, keys};
@@ -20,7 +20,8 @@ const UNIT_OCTETS: u64 = 1024;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 
 static HELD: LazyLock<IntGauge> = LazyLock::new(|| {
-    metrics::gauge("tambo_body_cache_bytes", "Octets of bodies in memory for delivery")
+    let help = "Octets of bodies in memory for delivery";
+    metrics::gauge(Topic::Queue, "tambo_body_cache_bytes", help)
 });
 
 /// Makes the metrics of this file known.

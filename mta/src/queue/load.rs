@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 
 use crate::message::{Delivery, DeliveryId, Message, Timestamp};
-use crate::metrics;
+use crate::metrics::{self, Topic};
 use crate::spool::{Family, Spool, SpoolError, off_thread, record};
 
 use super::due::{Found, Load};
@@ -21,7 +21,7 @@ const FAILED_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) static DAMAGED: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Records of the spool that could not be read and were set aside";
-    metrics::counter("tambo_spool_damaged_total", help)
+    metrics::counter(Topic::Spool, "tambo_spool_damaged_total", help)
 });
 
 /// Makes the metrics of this file known.

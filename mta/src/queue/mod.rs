@@ -7,6 +7,7 @@ mod accept;
 mod bodies;
 mod due;
 mod expiry;
+mod figures;
 pub mod inspect;
 pub mod keys;
 mod late;
@@ -31,12 +32,12 @@ pub use ready::{Ready, Signatures};
 pub use recover::highest_id;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter};
 use relay_config::Routes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::message::{Delivery, Event, Id, IdGenerator, Message, Submission, Timestamp};
 use crate::metrics;
@@ -50,21 +51,9 @@ use keys::DueEntry;
 use schedule::Schedule;
 use state::Changes;
 
-static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("tambo_messages_accepted_total", "Messages that became durable")
-});
-static ACCEPTED_OCTETS: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("tambo_accepted_bytes_total", "Octets of the messages that became durable")
-});
-static ACCEPT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
-    let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
-    let help = "From the end of a message until it was durable";
-    metrics::histogram("tambo_accept_seconds", help, &buckets)
-});
-
 /// Makes the metrics of the queue known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&ACCEPTED, &ACCEPTED_OCTETS, &ACCEPT_SECONDS]);
+    figures::declare_metrics();
     bodies::declare_metrics();
     load::declare_metrics();
 }
@@ -133,6 +122,8 @@ pub struct Queue {
     ended: Mutex<Vec<Id>>,
     /// One at a time divides deliveries anew.
     dividing: tokio::sync::Mutex<()>,
+    /// The oldest message, as it was last seen.
+    oldest: figures::Oldest,
 }
 
 impl Queue {
@@ -157,6 +148,7 @@ impl Queue {
             wake: Notify::new(),
             ended: Mutex::new(Vec::new()),
             dividing: tokio::sync::Mutex::new(()),
+            oldest: figures::Oldest::default(),
         }
     }
 
@@ -209,7 +201,7 @@ impl Queue {
 
     /// Takes responsibility for a message: it is durable when this returns `Ok`.
     pub async fn accept(&self, submission: Submission) -> Result<(), Refusal> {
-        let timer = ACCEPT_SECONDS.start_timer();
+        let begun = Instant::now();
         self.is_accepting()?;
         let now = self.clock.now();
         let routes = self.options().routes.clone();
@@ -218,7 +210,7 @@ impl Queue {
         let claim = Claim::new(self, accepted.entries().collect());
         match self.committer.commit(operations).await {
             Ok(()) => {
-                timer.observe_duration();
+                figures::durable(begun.elapsed());
                 claim.offer(accepted, Body::OnDisk);
                 Ok(())
             }
@@ -385,8 +377,7 @@ impl<'a> Claim<'a> {
 
     /// A message has been accepted.
     fn offer(self, accepted: Accepted, written: Body) {
-        ACCEPTED.inc();
-        ACCEPTED_OCTETS.inc_by(accepted.message.size());
+        figures::accepted(&accepted.message, &accepted.deliveries);
         let body = accepted.body.and_then(|pieces| self.queue.bodies.hold(pieces));
         self.place(accepted.message, accepted.deliveries, body, written);
     }

@@ -5,6 +5,7 @@
 
 mod command;
 mod data;
+pub(crate) mod handshake;
 mod lines;
 mod stuff;
 

@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use prometheus::IntCounterVec;
+use prometheus::IntCounter;
 use relay_config::config::Listener;
 use tokio::io::AsyncReadExt;
 
-use crate::metrics;
+use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::BoxStream;
 
 use super::proxy::{self, HEADER_MAX, Parsed, Source};
@@ -20,17 +20,20 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Octets that are read at once; one packet holds every usual header.
 const READ_OCTETS: usize = 512;
 
-static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help =
-        "Connections from `proxy_from` that were closed for want of a PROXY header, by reason";
-    metrics::counters("tambo_proxy_refused_total", help, &["reason"])
+static REFUSED: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Connections from `proxy_from` that were closed for want of a PROXY header";
+    let reasons = [
+        (Refused::Malformed.word(), "what came is no header"),
+        (Refused::Late.word(), "it did not come in time"),
+        (Refused::Closed.word(), "the load balancer closed before it was whole"),
+    ];
+    let reason = Label::known("reason", &reasons);
+    metrics::counters(Topic::Intake, "tambo_proxy_refused_total", help, vec![reason])
 });
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
-    for reason in [Refused::Malformed, Refused::Late, Refused::Closed] {
-        REFUSED.with_label_values(&[reason.word()]);
-    }
+    metrics::declare(&[&REFUSED]);
 }
 
 /// Why there is no header.
@@ -72,7 +75,7 @@ pub(super) async fn announced(
         Ok((stream, Source::Address(client))) => Some((stream, client)),
         Ok((stream, Source::Peer)) => Some((stream, peer)),
         Err(refused) => {
-            REFUSED.with_label_values(&[refused.word()]).inc();
+            REFUSED.count(&[refused.word()]);
             let (listener, reason) = (&listener.name, refused.word());
             tracing::debug!(%peer, %listener, reason, "closed: no PROXY header");
             None

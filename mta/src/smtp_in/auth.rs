@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use prometheus::IntCounterVec;
+use prometheus::IntCounter;
 use relay_config::config::Account;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::metrics::{self, limit_hit};
+use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::policy::Policy;
 
 use super::sasl::Login;
@@ -31,9 +31,17 @@ const REMEMBERED_MAX: usize = 10_000;
 /// A wrong password is answered later with each failure, up to this.
 const SLOW_MAX: Duration = Duration::from_secs(5);
 
-static CHECKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Passwords checked, by result: right, remembered, wrong, busy, blocked";
-    metrics::counters("tambo_password_checks_total", help, &["result"])
+static CHECKS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Passwords that clients gave (AUTH), by result";
+    let results = [
+        ("right", "checked now"),
+        ("remembered", "the same as a right one a while ago"),
+        ("wrong", "wrong, or nobody has that name"),
+        ("busy", "not checked: too many wait"),
+        ("blocked", "not checked: too many wrong ones before"),
+    ];
+    let result = Label::known("result", &results);
+    metrics::counters(Topic::Intake, "tambo_password_checks_total", help, vec![result])
 });
 
 /// Makes the metrics of this file known.
@@ -159,6 +167,8 @@ impl Authenticator {
         }
         if state.remembered.len() < REMEMBERED_MAX {
             state.remembered.insert(fingerprint, now + REMEMBER);
+        } else {
+            limit_hit("passwords_remembered");
         }
     }
 
@@ -208,7 +218,7 @@ pub fn hash_password(password: &str) -> Result<String, String> {
 }
 
 fn result(label: &str, verdict: Verdict) -> Verdict {
-    CHECKS.with_label_values(&[label]).inc();
+    CHECKS.count(&[label]);
     verdict
 }
 

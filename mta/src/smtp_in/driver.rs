@@ -6,17 +6,18 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 use relay_config::config::{Listener, ListenerTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::message::{Event, EventKind, Reply};
-use crate::metrics;
+use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::BoxStream;
 use crate::policy::is_trusted;
 use crate::queue::BodyPermit;
+use crate::smtp::handshake;
 
 use super::listener::Shared;
 use super::replies::reply;
@@ -32,17 +33,43 @@ const GREETING_DELAY: Duration = Duration::from_millis(250);
 /// Octets that are read at once.
 const READ_OCTETS: usize = 64 * 1024;
 
-static SESSIONS: LazyLock<IntGauge> =
-    LazyLock::new(|| metrics::gauge("tambo_sessions", "SMTP sessions of clients that are open"));
-static REJECTIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help =
-        "Senders, recipients and messages of known clients that were refused, by class of reply";
-    metrics::counters("tambo_rejections_total", help, &["class"])
+static SESSIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "SMTP sessions of clients that are open";
+    metrics::gauges_by(Topic::Intake, "tambo_sessions", help, listener_label())
 });
+static SESSIONS_BEGUN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "SMTP sessions of clients that were begun; who is turned away at the door has none";
+    metrics::counters_by(Topic::Intake, "tambo_sessions_total", help, listener_label())
+});
+static REJECTIONS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Senders, recipients and messages of known clients that were refused";
+    let classes = [("4", "for now"), ("5", "for good")];
+    let class = Label::known("class", &classes);
+    metrics::counters(Topic::Intake, "tambo_rejections_total", help, vec![class])
+});
+static HANDSHAKES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "TLS handshakes with clients, by version or why there was none";
+    let result = Label::known("result", &handshake::RESULTS);
+    metrics::counters(Topic::Intake, "tambo_inbound_tls_handshakes_total", help, vec![result])
+});
+static HANDSHAKE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let (name, help) = ("tambo_inbound_tls_seconds", "Time of a TLS handshake with a client");
+    metrics::histogram(Topic::Intake, name, help, &metrics::NETWORK_SECONDS)
+});
+
+fn listener_label() -> Label {
+    Label::given("listener", "the `name` of a `[[listener]]`")
+}
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&SESSIONS, &REJECTIONS]);
+    metrics::declare(&[&SESSIONS, &SESSIONS_BEGUN, &REJECTIONS, &HANDSHAKES, &HANDSHAKE_SECONDS]);
+}
+
+/// Makes those of a listener known, with their zeros.
+pub(super) fn declare_listener(name: &str) {
+    SESSIONS.with_label_values(&[name]);
+    SESSIONS_BEGUN.with_label_values(&[name]);
 }
 
 /// One connection.
@@ -65,11 +92,13 @@ pub(super) async fn serve(
     listener: Arc<Listener>,
     shared: Arc<Shared>,
 ) {
-    SESSIONS.inc();
+    SESSIONS_BEGUN.with_label_values(&[&*listener.name]).inc();
+    let open = SESSIONS.with_label_values(&[&*listener.name]);
+    open.inc();
     if let Err(error) = converse(stream, client, listener, shared).await {
         tracing::debug!(%client, %error, "session ended");
     }
-    SESSIONS.dec();
+    open.dec();
 }
 
 async fn converse(
@@ -251,7 +280,7 @@ impl Connection {
 
     fn event(&self, rejection: Rejection) -> Event {
         let class = if rejection.reply.is_permanent() { "5" } else { "4" };
-        REJECTIONS.with_label_values(&[class]).inc();
+        REJECTIONS.count(&[class]);
         let mut event = Event::new(self.shared.queue.next_id(), EventKind::Rejected);
         event.listener = Some(self.listener.name.to_string());
         event.client = Some(self.client.ip().to_canonical());
@@ -270,8 +299,13 @@ async fn handshake(stream: BoxStream, shared: &Shared) -> io::Result<(BoxStream,
     let Some(server_tls) = &terms.tls else {
         return Err(io::Error::other("there is no certificate"));
     };
+    let begun = Instant::now();
     let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, server_tls.acceptor().accept(stream));
-    let stream = accepted.await??;
+    let accepted = accepted.await.unwrap_or_else(|late| Err(late.into()));
+    let version = accepted.as_ref().map(|stream| stream.get_ref().1.protocol_version());
+    HANDSHAKES.count(&[handshake::result(version)]);
+    let stream = accepted?;
+    HANDSHAKE_SECONDS.observe(begun.elapsed().as_secs_f64());
     let description = tls::describe(stream.get_ref().1);
     Ok((Box::new(stream), description))
 }

@@ -78,6 +78,7 @@ impl Listeners {
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut bound = Vec::new();
         for listener in listeners {
+            driver::declare_listener(&listener.name);
             for address in &listener.bind {
                 let open = net.listen(*address).map_err(|error| (*address, error))?;
                 bound.push((open, Arc::clone(listener)));

@@ -4,15 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
-use prometheus::IntCounterVec;
+use prometheus::{Histogram, IntCounter};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use relay_config::config::{Credentials, Delivery, Source};
+use tokio::time::Instant;
 
 use crate::current::Current;
 use crate::message::{Failure, Retry, Scope, Timestamp};
-use crate::metrics::{self, limit_hit};
+use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
 
 use super::driver::{Connection, Wire};
@@ -25,14 +26,25 @@ use super::trouble;
 /// down must not hold a connection for hours.
 const ADDRESSES_MAX: usize = 5;
 
-static CONNECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Connections to servers, by result: plain, tls, failed";
-    metrics::counters("tambo_outbound_connections_total", help, &["result"])
+static CONNECTS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Connections to sites that were tried, over all hosts of the site";
+    let results = [
+        ("tls", "the server is ready, over TLS"),
+        ("plain", "the server is ready, in clear"),
+        ("failed", "no host of the site took one"),
+    ];
+    let result = Label::known("result", &results);
+    metrics::counters(Topic::Connections, "tambo_outbound_connections_total", help, vec![result])
+});
+static CONNECT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "Time until a server took a TCP connection; those that did not are not counted";
+    let name = "tambo_connect_seconds";
+    metrics::histogram(Topic::Connections, name, help, &metrics::NETWORK_SECONDS)
 });
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&CONNECTS]);
+    metrics::declare(&[&CONNECTS, &CONNECT_SECONDS]);
 }
 
 /// A host of a destination.
@@ -115,7 +127,7 @@ impl Connector {
                 }
             }
         }
-        CONNECTS.with_label_values(&["failed"]).inc();
+        CONNECTS.count(&["failed"]);
         Err(failure.unwrap_or_else(|| trouble::loops_back(&route.site)))
     }
 
@@ -201,15 +213,20 @@ impl Connector {
     }
 
     async fn connect(&self, address: SocketAddr, source: &Source) -> Result<BoxStream, Failure> {
+        let begun = Instant::now();
         let connecting = self.net.connect(source.address, address);
         match tokio::time::timeout(self.delivery.get().connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| trouble::not_connected(&error)),
+            Ok(Ok(stream)) => {
+                CONNECT_SECONDS.observe(begun.elapsed().as_secs_f64());
+                Ok(stream)
+            }
+            Ok(Err(error)) => Err(trouble::not_connected(&error)),
             Err(_) => Err(trouble::not_connected(&std::io::ErrorKind::TimedOut.into())),
         }
     }
 
     fn opened(wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
-        CONNECTS.with_label_values(&[if tls.is_some() { "tls" } else { "plain" }]).inc();
+        CONNECTS.count(&[if tls.is_some() { "tls" } else { "plain" }]);
         Connection::new(wire, opening.capabilities, host.name.clone(), tls)
     }
 }

@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use prometheus::{Histogram, IntCounter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::message::{Failure, Message, Outcome, Recipient, Reply};
+use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::BoxStream;
 
 use super::Content;
@@ -17,6 +21,23 @@ use super::steps::Move;
 use super::timeouts;
 use super::transaction::Transaction;
 use super::trouble::{self, Moment};
+
+static TRANSACTION_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "Time of a transaction with a server, from MAIL to the last reply, whatever it said";
+    let name = "tambo_transaction_seconds";
+    metrics::histogram(Topic::Connections, name, help, &metrics::NETWORK_SECONDS)
+});
+static REPLIES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Replies of servers, by the first digit of their code";
+    let classes = [("2", "done"), ("3", "go on (DATA, AUTH)"), ("4", "not now"), ("5", "no")];
+    let class = Label::known("class", &classes);
+    metrics::counters(Topic::Connections, "tambo_replies_total", help, vec![class])
+});
+
+/// Makes the metrics of this file known.
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&TRANSACTION_SECONDS, &REPLIES]);
+}
 
 /// An open connection to a server.
 pub struct Connection {
@@ -93,6 +114,7 @@ impl Wire {
         loop {
             let found = self.reader.next(&mut self.input);
             if let Some(reply) = found.map_err(|garbage| trouble::garbage(moment, garbage))? {
+                count(&reply);
                 return Ok(reply);
             }
             match self.stream.read_buf(&mut self.input).await {
@@ -155,8 +177,12 @@ impl Connection {
                 return Transacted { outcomes, usable: true };
             }
         };
+        let begun = Instant::now();
         match self.transact(&mut transaction).await {
-            Ok(()) => Transacted { outcomes: transaction.finish(), usable: true },
+            Ok(()) => {
+                TRANSACTION_SECONDS.observe(begun.elapsed().as_secs_f64());
+                Transacted { outcomes: transaction.finish(), usable: true }
+            }
             Err(failure) => Transacted { outcomes: transaction.broken(&failure), usable: false },
         }
     }
@@ -199,6 +225,16 @@ impl Connection {
         }
         let _ = tokio::time::timeout(timeouts::QUIT, self.wire.stream.shutdown()).await;
     }
+}
+
+fn count(reply: &Reply) {
+    let class = match reply.code {
+        200..300 => "2",
+        300..400 => "3",
+        400..500 => "4",
+        _ => "5",
+    };
+    REPLIES.count(&[class]);
 }
 
 /// Pieces of octets, written together.

@@ -13,7 +13,6 @@ mod tls_policy;
 mod transaction;
 mod trouble;
 
-pub(crate) use connect::declare_metrics;
 pub use connect::{Connector, Host};
 pub use content::Content;
 pub use driver::{Connection, Transacted};
@@ -23,6 +22,13 @@ pub use tls_policy::TlsClients;
 pub use trouble::{no_source, not_begun, not_eight_bit, spool as unreadable, unsigned};
 
 use std::time::Duration;
+
+/// Makes the metrics of connections to servers known.
+pub(crate) fn declare_metrics() {
+    connect::declare_metrics();
+    driver::declare_metrics();
+    tls_policy::declare_metrics();
+}
 
 /// How long a peer may take, after RFC 5321 section 4.5.3.2.
 pub(crate) mod timeouts {

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::{Histogram, IntCounter};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -20,13 +22,30 @@ use tokio_rustls::rustls::{
 };
 
 use crate::message::Timestamp;
-use crate::metrics::limit_hit;
+use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outside::BoxStream;
+use crate::smtp::handshake;
 
 use super::timeouts;
 
 /// Hosts whose broken TLS is remembered.
 const BROKEN_MAX: usize = 10_000;
+
+static HANDSHAKES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "TLS handshakes with servers, by version or why there was none";
+    let (name, result) =
+        ("tambo_outbound_tls_handshakes_total", Label::known("result", &handshake::RESULTS));
+    metrics::counters(Topic::Connections, name, help, vec![result])
+});
+static HANDSHAKE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let (name, help) = ("tambo_outbound_tls_seconds", "Time of a TLS handshake with a server");
+    metrics::histogram(Topic::Connections, name, help, &metrics::NETWORK_SECONDS)
+});
+
+/// Makes the metrics of this file known.
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&HANDSHAKES, &HANDSHAKE_SECONDS]);
+}
 
 /// Both kinds of TLS, and what is known of peers.
 pub struct TlsClients {
@@ -67,8 +86,13 @@ impl TlsClients {
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = if verify { &self.verified } else { &self.unverified };
-        let stream =
-            tokio::time::timeout(timeouts::HANDSHAKE, connector.connect(name, stream)).await??;
+        let begun = Instant::now();
+        let shaken = tokio::time::timeout(timeouts::HANDSHAKE, connector.connect(name, stream));
+        let shaken = shaken.await.unwrap_or_else(|late| Err(late.into()));
+        let version = shaken.as_ref().map(|stream| stream.get_ref().1.protocol_version());
+        HANDSHAKES.count(&[handshake::result(version)]);
+        let stream = shaken?;
+        HANDSHAKE_SECONDS.observe(begun.elapsed().as_secs_f64());
         let description = describe(stream.get_ref().1);
         Ok((Box::new(stream), description))
     }

@@ -14,11 +14,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::metrics;
+use crate::metrics::{self, Topic};
 
 use super::{Operation, Spool, SpoolError};
 
@@ -29,20 +29,27 @@ const GROUP_OCTETS_MAX: usize = 8 * 1024 * 1024;
 /// How often the free space of the disk is looked at.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
 
-static SYNCS: LazyLock<IntCounter> =
-    LazyLock::new(|| metrics::counter("tambo_spool_syncs_total", "Syncs of the log of the spool"));
+static SYNCS: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter(Topic::Spool, "tambo_spool_syncs_total", "Syncs of the log of the spool")
+});
 static SYNC_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     let buckets = [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
-    metrics::histogram("tambo_spool_sync_seconds", "Time that a sync of the spool takes", &buckets)
+    let help = "Time that a sync of the spool takes";
+    metrics::histogram(Topic::Spool, "tambo_spool_sync_seconds", help, &buckets)
 });
 static GROUP: LazyLock<Histogram> = LazyLock::new(|| {
     let buckets = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 2000.0];
-    metrics::histogram("tambo_spool_group_size", "Requests that shared one write", &buckets)
+    let help = "Requests that shared one write";
+    metrics::histogram(Topic::Spool, "tambo_spool_group_size", help, &buckets)
+});
+static FREE: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Free space of the disk that holds the spool, looked at every second";
+    metrics::gauge(Topic::Spool, "tambo_disk_free_bytes", help)
 });
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP]);
+    metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP, &FREE]);
 }
 
 /// Why a commit did not happen.
@@ -329,7 +336,10 @@ impl CommitThread {
         }
         self.space_seen = Some(now);
         let low = match self.spool.free_space() {
-            Ok(free) => free < self.min_free_space,
+            Ok(free) => {
+                metrics::set(&FREE, free);
+                free < self.min_free_space
+            }
             Err(error) => {
                 tracing::warn!(%error, "the free space of the spool's disk is not known");
                 return;

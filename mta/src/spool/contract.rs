@@ -45,6 +45,17 @@ fn scans_are_in_order_within_bounds(spool: &dyn Spool) {
     }
 }
 
+fn keys_set_once_are_counted(spool: &dyn Spool) {
+    let count = || (spool.count_about(Family::Due), spool.count_about(Family::Messages));
+    assert_eq!(count(), (0, 0));
+    spool.write(&["a", "b", "c"].map(|key| put(Family::Due, key, ""))).unwrap();
+    spool.write(&["a", "b"].map(|key| put(Family::Messages, key, "1"))).unwrap();
+    assert_eq!(count(), (3, 2));
+    spool.write(&[Operation::SingleDelete(Family::Due, b"b".to_vec())]).unwrap();
+    spool.write(&[Operation::Delete(Family::Messages, b"b".to_vec())]).unwrap();
+    assert_eq!(count(), (2, 1));
+}
+
 fn values_are_set_and_removed(spool: &dyn Spool) {
     let get = |key: &str| spool.get(Family::State, key.as_bytes()).unwrap();
     assert_eq!(get("a"), None);
@@ -122,9 +133,10 @@ fn nothing_but_old_events_is_forgotten(spool: &dyn Spool) {
     assert_eq!(count(spool, Family::Messages), 10);
 }
 
-const CHECKS: [fn(&dyn Spool); 4] = [
+const CHECKS: [fn(&dyn Spool); 5] = [
     nothing_but_old_events_is_forgotten,
     scans_are_in_order_within_bounds,
+    keys_set_once_are_counted,
     values_are_set_and_removed,
     a_scan_sees_one_moment_while_others_write,
 ];

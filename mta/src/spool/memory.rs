@@ -159,6 +159,10 @@ impl Spool for MemorySpool {
         Ok(())
     }
 
+    fn count_about(&self, family: Family) -> u64 {
+        self.lock().visible.keys().filter(|(of, _)| *of == family).count() as u64
+    }
+
     fn free_space(&self) -> Result<u64, SpoolError> {
         Ok(self.lock().free_space.unwrap_or(u64::MAX))
     }

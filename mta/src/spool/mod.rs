@@ -116,6 +116,10 @@ pub trait Spool: Send + Sync + 'static {
         visit: &mut Visit<'_>,
     ) -> Result<(), SpoolError>;
 
+    /// How many keys a family has, as far as it is known without counting; exact while none of them
+    /// is set twice.
+    fn count_about(&self, family: Family) -> u64;
+
     /// Octets free on the disk that holds it.
     fn free_space(&self) -> Result<u64, SpoolError>;
 

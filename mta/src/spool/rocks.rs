@@ -206,6 +206,14 @@ impl Spool for RocksSpool {
         self.database.delete_file_in_range_cf(&events, [0; 8], before).map_err(|error| io(&error))
     }
 
+    fn count_about(&self, family: Family) -> u64 {
+        let name = rocksdb::properties::ESTIMATE_NUM_KEYS;
+        let count = self.database.property_int_value_cf(&self.family(family), name);
+        // What is put minus twice what is removed, unsigned: removals of what was never there would
+        // make it huge.
+        count.ok().flatten().filter(|count| i64::try_from(*count).is_ok()).unwrap_or(0)
+    }
+
     fn free_space(&self) -> Result<u64, SpoolError> {
         let disk = nix::sys::statvfs::statvfs(&self.path)
             .map_err(|error| SpoolError::Io(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Names, asked of the system's resolvers or of those that the configuration lists.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -10,14 +11,44 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use prometheus::{Histogram, IntCounter};
 use relay_config::config::Dns;
+use tokio::time::Instant;
 
+use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::{Answer, BoxFuture, DnsError, MailDns, Mx};
 
 /// An answer is not asked for again for at least this long, whatever its TTL.
 const TTL_MIN: Duration = Duration::from_secs(30);
 /// Nor remembered longer than this.
 const TTL_MAX: Duration = Duration::from_hours(24);
+
+static LOOKUPS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Names looked up, answers of the cache among them";
+    let types = [
+        ("MX", "where the mail of a domain goes"),
+        ("A", "addresses of a host, IPv4"),
+        ("AAAA", "addresses of a host, IPv6"),
+    ];
+    let results = [
+        ("found", "there are records"),
+        ("no_records", "the name exists and has none of them"),
+        ("no_such_name", "NXDOMAIN"),
+        ("unavailable", "no answer, SERVFAIL, REFUSED: nothing is known"),
+    ];
+    let labels = vec![Label::known("type", &types), Label::known("result", &results)];
+    metrics::counters(Topic::Connections, "tambo_dns_lookups_total", help, labels)
+});
+static LOOKUP_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "Time of a look-up; those below the first bounds are answers of the cache";
+    let buckets = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+    metrics::histogram(Topic::Connections, "tambo_dns_seconds", help, &buckets)
+});
+
+/// Makes the metrics of this file known.
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&LOOKUPS, &LOOKUP_SECONDS]);
+}
 
 /// A stub resolver with a cache.
 pub struct SystemDns {
@@ -57,7 +88,23 @@ impl SystemDns {
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, DnsError> {
         // A final dot: no search list.
-        self.resolver.lookup(format!("{name}."), kind).await.map_err(|error| dns_error(&error))
+        let begun = Instant::now();
+        let found = self.resolver.lookup(format!("{name}."), kind).await;
+        let found = found.map_err(|error| dns_error(&error));
+        LOOKUP_SECONDS.observe(begun.elapsed().as_secs_f64());
+        let kind = match kind {
+            RecordType::MX => "MX",
+            RecordType::A => "A",
+            _ => "AAAA",
+        };
+        let result = match &found {
+            Ok(_) => "found",
+            Err(DnsError::NoRecords) => "no_records",
+            Err(DnsError::NoSuchName) => "no_such_name",
+            Err(DnsError::Unavailable(_)) => "unavailable",
+        };
+        LOOKUPS.count(&[kind, result]);
+        found
     }
 }
 

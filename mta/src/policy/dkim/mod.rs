@@ -12,39 +12,43 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::{Bytes, BytesMut};
-use prometheus::{Histogram, IntCounter, IntCounterVec};
+use prometheus::{Histogram, IntCounter};
 use relay_config::config::DkimKey;
 
 use crate::message::Timestamp;
-use crate::metrics;
+use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::dkim::Algorithm;
 use crate::outside::{Signer, SigningError, Unsigned};
 
-static SIGNATURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    metrics::counters("tambo_dkim_signatures_total", "DKIM signatures made", &["algorithm"])
+static SIGNATURES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let algorithm = Label::known(
+        "algorithm",
+        &[(Algorithm::Rsa.name(), "rsa-sha256"), (Algorithm::Ed25519.name(), "ed25519-sha256")],
+    );
+    let help = "DKIM signatures made";
+    metrics::counters(Topic::Delivery, "tambo_dkim_signatures_total", help, vec![algorithm])
 });
 static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     let buckets = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25];
     let help = "Time to sign a message with all keys of its domain";
-    metrics::histogram("tambo_dkim_seconds", help, &buckets)
+    metrics::histogram(Topic::Delivery, "tambo_dkim_seconds", help, &buckets)
 });
 static FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("tambo_dkim_failures_total", "Times that a DKIM key did not sign")
+    let help = "Times that a DKIM key did not sign";
+    metrics::counter(Topic::Delivery, "tambo_dkim_failures_total", help)
 });
-static UNSIGNED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Messages that went without a DKIM signature of ours: no From, or no key for it";
-    metrics::counters("tambo_dkim_unsigned_total", help, &["reason"])
+static UNSIGNED: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let reason = Label::known(
+        "reason",
+        &[("no_from", "its From has no mailbox"), ("no_key", "nobody here signs for its From")],
+    );
+    let help = "Messages that went without a DKIM signature of ours";
+    metrics::counters(Topic::Delivery, "tambo_dkim_unsigned_total", help, vec![reason])
 });
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&SECONDS, &FAILURES]);
-    for algorithm in [Algorithm::Rsa, Algorithm::Ed25519] {
-        SIGNATURES.with_label_values(&[algorithm.name()]);
-    }
-    for reason in ["no_from", "no_key"] {
-        UNSIGNED.with_label_values(&[reason]);
-    }
+    metrics::declare(&[&SIGNATURES, &SECONDS, &FAILURES, &UNSIGNED]);
 }
 
 /// The keys of this relay, by domain.
@@ -69,7 +73,7 @@ impl Signing {
         let signs = from_domain.is_some_and(|domain| !self.keys_of(domain).is_empty());
         if !signs && first {
             let reason = if from_domain.is_some() { "no_key" } else { "no_from" };
-            UNSIGNED.with_label_values(&[reason]).inc();
+            UNSIGNED.count(&[reason]);
         }
         signs
     }
@@ -97,7 +101,7 @@ impl Signing {
             let signature = self.signer.sign(*key, &unsigned).inspect_err(|_| FAILURES.inc())?;
             signatures.extend_from_slice(&signature);
             if let Some(public) = self.signer.public_key(*key) {
-                SIGNATURES.with_label_values(&[public.algorithm.name()]).inc();
+                SIGNATURES.count(&[public.algorithm.name()]);
             }
         }
         timer.observe_duration();
