@@ -11,7 +11,6 @@ use tests::packages::need;
 use tests::relay::eventually;
 use tokio::io::AsyncWriteExt;
 
-use super::limits::metrics;
 use super::world::{HOSTNAME, World, delivery, message, mx_ip, mx_port};
 
 const SENDER: &str = "ana@institucion.example";
@@ -28,7 +27,7 @@ struct Page {
 
 impl Page {
     async fn of(world: &World) -> Self {
-        let answer = metrics(world.relay.address("admin")).await;
+        let answer = world.relay.metrics().await;
         let (_, text) = answer.split_once("\r\n\r\n").unwrap();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let series = lines.map(|line| {

@@ -129,7 +129,7 @@ pub struct Labelled<M> {
 }
 
 impl<M: Clone> Labelled<M> {
-    fn new(name: &'static str, labels: &[Label], make: impl Fn(&[&str]) -> M) -> Self {
+    fn new(name: &'static str, labels: &[Label], build: impl Fn(&[&str]) -> M) -> Self {
         let values: Vec<Vec<&'static str>> = labels
             .iter()
             .map(|label| match &label.values {
@@ -144,7 +144,7 @@ impl<M: Clone> Labelled<M> {
             });
             combinations = longer.collect();
         }
-        let made = combinations.iter().map(|values| make(values)).collect();
+        let made = combinations.iter().map(|values| build(values)).collect();
         Self { name, values, made }
     }
 

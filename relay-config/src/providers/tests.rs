@@ -168,7 +168,7 @@ fn what_is_not_in_force_is_told() {
     let text = format!(
         "{BASE}[delivery.limits]\nconnections = 3\nper_day = 9\n[[provider]]\nname = \"google\"\n"
     );
-    let loaded = crate::load(&text, "t.toml").unwrap();
+    let loaded = load(&text, "t.toml").unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     let keys = ["delivery.limits.per_day", "provider"];
     assert_eq!(warnings.len(), keys.len(), "{warnings:?}");
