@@ -55,7 +55,9 @@ struct Place {
     /// The folder of the spool; without it, that of the configuration.
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
-    /// The database cannot be opened: copy it into this folder, mend the copy, and read that.
+    /// The database cannot be opened: copy it into this folder, mend the copy, and read that. Senders,
+    /// recipients and states are saved; of the texts only those that had not left the log or are
+    /// smaller than 512 octets, because `RocksDB` forgets its blob files when it mends.
     #[arg(long, value_name = "DIR")]
     mended_copy: Option<PathBuf>,
 }
@@ -97,9 +99,12 @@ fn open(folder: &Path, mended_copy: Option<&Path>) -> Result<Box<dyn Spool>, Str
             )),
         };
     };
+    if RocksSpool::is_in_use(folder) {
+        return Err(format!("{} is in use by a tambo that runs: stop it first", folder.display()));
+    }
     eprintln!("copying {} to {}", folder.display(), copy.display());
     copy_folder(folder, copy)?;
-    eprintln!("mending the copy");
+    eprintln!("mending the copy; most texts of messages do not survive that, envelopes do");
     let spool = RocksSpool::mend(copy).map_err(|error| error.to_string())?;
     Ok(Box::new(spool))
 }

@@ -20,8 +20,7 @@ const AGE_EVERY: Duration = Duration::from_secs(10);
 impl Dispatch {
     /// Looks after things until it is dropped.
     pub async fn keep_house(self: Arc<Self>) {
-        // Who has never looked starts from here.
-        self.tell_of_delays().await;
+        let started = Instant::now();
         let mut cursor = Id::ZERO;
         let mut aged = Instant::now();
         let mut ticks = tokio::time::interval(EVERY);
@@ -40,7 +39,7 @@ impl Dispatch {
             if aged.elapsed() >= AGE_EVERY {
                 aged = Instant::now();
                 self.give_up_old(&mut cursor).await;
-                self.tell_of_delays().await;
+                self.tell_of_delays(started.elapsed()).await;
                 self.forget_quiet();
                 if let Err(error) = self.queue.look_for_oldest().await {
                     tracing::warn!(%error, "the oldest message cannot be looked for");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::{Histogram, IntCounter};
@@ -157,8 +158,13 @@ impl Dispatch {
         Some(self.write_notice(to, &ready.message, &told, returned, context.mx.as_deref()))
     }
 
-    /// Tells senders of what is late.
-    pub(super) async fn tell_of_delays(&self) {
+    /// Tells senders of what is late; not before the relay has been `up` long enough to have tried what
+    /// waited while it was stopped.
+    pub(super) async fn tell_of_delays(&self, up: Duration) {
+        let late_after = self.queue.options().late_after;
+        if late_after.is_none_or(|late_after| up < late_after.min(FIRST_TRIES)) {
+            return;
+        }
         loop {
             let late = match self.queue.take_late().await {
                 Ok(Some(late)) => late,
@@ -189,6 +195,10 @@ impl Dispatch {
             deliveries.iter().flat_map(|delivery| Told::of_delay(delivery, until)).collect();
         let to = self.told_to(message, &told)?;
         let now = self.queue.now();
+        if until <= now {
+            // It is about to expire, which is told.
+            return None;
+        }
         if !self.delays.lock().unwrap_or_else(PoisonError::into_inner).take(&to, now) {
             limit_hit("delay_notices");
             return None;
@@ -269,6 +279,9 @@ fn kind_of(told: &[Told]) -> &'static str {
     }
 }
 
+/// What waited while the relay was stopped gets so long after its start before anybody is told that it
+/// is late.
+const FIRST_TRIES: Duration = Duration::from_mins(10);
 /// Notices of delay that one mailbox gets in an hour. A campaign that waits is one piece of news,
 /// not fifty thousand; failures are told one by one all the same, for each is final.
 const DELAY_NOTICES_PER_HOUR: u32 = 20;

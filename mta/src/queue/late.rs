@@ -29,9 +29,13 @@ pub struct Late {
 }
 
 impl Queue {
-    /// What has become late since the last look. `None`: nobody is told, or nothing is new.
+    /// What has become late since the last look. `None`: nobody is told, or nothing is new. The first
+    /// look of all finds nothing, and remembers where the next begins.
     pub async fn take_late(&self) -> Result<Option<Late>, SpoolError> {
         let Some(late_after) = self.options().late_after else { return Ok(None) };
+        // What was told or concluded a moment ago is seen as such: the writes ride.
+        let written = self.committer.write(Vec::new()).await;
+        written.map_err(|error| SpoolError::Io(error.to_string()))?;
         let limit = Id::first_at(self.now().before(late_after));
         let spool = self.spool();
         off_thread(&*self.spool, move || look(&*spool, limit)).await?

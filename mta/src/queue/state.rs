@@ -96,6 +96,8 @@ pub fn expired(delivery: &mut Delivery) -> Changes {
 
 /// An operator gives up what waits.
 pub fn bounced_by_operator(delivery: &mut Delivery, why: &str) -> Changes {
+    // It goes into notices: one line, whatever was typed.
+    let why: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let cause = format!("removed by the administrator: {why}");
     give_up(delivery, RecipientState::Bounced, EnhancedCode::new(5, 7, 1), &cause)
 }

@@ -41,6 +41,11 @@ struct World {
 
 impl World {
     fn on(spool: Arc<MemorySpool>, clock: Arc<Clock>) -> Self {
+        let committer = Committer::inline(Arc::clone(&spool) as Arc<dyn Spool>);
+        Self::with(spool, clock, committer)
+    }
+
+    fn with(spool: Arc<MemorySpool>, clock: Arc<Clock>, committer: Committer) -> Self {
         let shared = Arc::clone(&spool) as Arc<dyn Spool>;
         let options = Options {
             schedule: Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 },
@@ -53,7 +58,6 @@ impl World {
             body_cache_max: 1 << 20,
         };
         let highest = highest_id(&*shared).unwrap();
-        let committer = Committer::inline(Arc::clone(&shared));
         let queue = Arc::new(Queue::new(
             shared,
             committer,
@@ -281,4 +285,28 @@ async fn what_a_scan_passed_while_it_was_claimed_is_found_when_it_could_not_be_r
     assert_eq!(load().await, [second], "the claimed one is passed");
     world.queue.let_go_unread(id, &SpoolError::Io("the disk is away".to_owned()));
     assert_eq!(load().await, [second, first]);
+}
+
+/// Writes ride on a later sync here, as they do in a relay.
+#[tokio::test]
+async fn who_is_late_is_told_once_however_many_are() {
+    let spool = Arc::new(MemorySpool::new());
+    let clock = Arc::new(Clock(AtomicU64::new(1_795_525_500_000)));
+    let (committer, _thread) = Committer::start(Arc::clone(&spool) as Arc<dyn Spool>, 0).unwrap();
+    let world = World::with(spool, Arc::clone(&clock), committer);
+    let first = world.queue.take_late().await.unwrap().unwrap();
+    assert!(first.messages.is_empty(), "who has never looked starts here");
+    world.queue.tell_late(Vec::new(), first.seen).unwrap();
+    for _ in 0..1_200 {
+        world.accept("a@x.pe").await;
+    }
+    clock.0.fetch_add(21 * 60 * 1000, Ordering::Relaxed);
+    let mut told = Vec::new();
+    while let Some(late) = world.queue.take_late().await.unwrap() {
+        told.extend(late.messages.iter().map(|(message, _)| message.id));
+        world.queue.tell_late(Vec::new(), late.seen).unwrap();
+    }
+    assert_eq!(told.len(), 1_200);
+    told.dedup();
+    assert_eq!(told.len(), 1_200);
 }

@@ -99,14 +99,19 @@ impl Wire {
     }
 
     async fn reply(&mut self, moment: Moment) -> Result<Reply, Failure> {
-        let limit = match moment {
+        self.reply_or(moment, moment).await
+    }
+
+    /// A reply; `lost` is what a lost connection interrupted, `late` what took too long.
+    async fn reply_or(&mut self, lost: Moment, late: Moment) -> Result<Reply, Failure> {
+        let limit = match late {
             Moment::Data => timeouts::DATA,
             Moment::Final => timeouts::FINAL,
             _ => timeouts::REPLY,
         };
-        match tokio::time::timeout(limit, self.next_reply(moment)).await {
+        match tokio::time::timeout(limit, self.next_reply(lost)).await {
             Ok(reply) => reply,
-            Err(_) => Err(trouble::timed_out(moment)),
+            Err(_) => Err(trouble::timed_out(late)),
         }
     }
 
@@ -202,7 +207,14 @@ impl Connection {
                 }
                 Move::Read | Move::StartTls => {}
             }
-            let reply = self.wire.reply(transaction.moment()).await?;
+            // A message that went out with its envelope (BDAT) may be taken whatever reply was being
+            // waited for. Only a connection that ends before any of them was gone before.
+            let (lost, late) = match (transaction.content_sent(), transaction.moment()) {
+                (true, Moment::Mail) => (Moment::Mail, Moment::Final),
+                (true, _) => (Moment::Final, Moment::Final),
+                (false, moment) => (moment, moment),
+            };
+            let reply = self.wire.reply_or(lost, late).await?;
             step = transaction.reply(reply)?;
         }
     }
@@ -278,6 +290,7 @@ impl Buf for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Address, RecipientParameters, RecipientState, Scope, examples};
 
     #[test]
     fn pieces_are_one_buffer() {
@@ -289,6 +302,52 @@ mod tests {
         assert_eq!((pieces.remaining(), pieces.chunk()), (2, &b"de"[..]));
         pieces.advance(2);
         assert!(!pieces.has_remaining());
+    }
+
+    /// What a server that says this, and then nothing (or closes), makes of a small message by BDAT.
+    async fn delivered_to(says: &str, closes: bool) -> Failure {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let capabilities =
+            Capabilities { pipelining: true, chunking: true, ..Capabilities::default() };
+        let wire = Wire::new(Box::new(ours));
+        let mut connection = Connection::new(wire, capabilities, "mx".to_owned(), None);
+        theirs.write_all(says.as_bytes()).await.unwrap();
+        let kept = if closes {
+            theirs.shutdown().await.unwrap();
+            None
+        } else {
+            Some(theirs)
+        };
+        let message = examples::message();
+        let content = Content::new(&message, None, &[Bytes::from("\r\nx\r\n")]);
+        let recipient = Recipient {
+            address: Address::parse("a@x.pe").unwrap(),
+            parameters: RecipientParameters::default(),
+            state: RecipientState::Queued,
+        };
+        let transacted = connection.deliver(&message, &content, &[&recipient]).await;
+        drop(kept);
+        match &transacted.outcomes[..] {
+            [Outcome::Failed(failure)] => failure.clone(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_out_with_its_envelope_may_have_been_taken() {
+        for (says, closes, may_be_taken) in [
+            ("", true, false),
+            ("", false, true),
+            ("250 ok\r\n", true, true),
+            ("250 ok\r\n", false, true),
+            ("250 ok\r\n250 ok\r\n", false, true),
+        ] {
+            let failure = delivered_to(says, closes).await;
+            let duplicate = failure.cause.contains("duplicate");
+            assert_eq!(duplicate, may_be_taken, "{says:?} {closes} {failure:?}");
+            let scope = if may_be_taken { Scope::Message } else { Scope::Session };
+            assert_eq!(failure.scope, scope, "{says:?} {closes}");
+        }
     }
 
     trait FromStaticStr {

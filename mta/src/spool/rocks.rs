@@ -79,9 +79,7 @@ impl RocksSpool {
     /// Opens a spool to read it, also one that is damaged in places: each record stands for itself. It
     /// must not be in use by a relay.
     pub fn open_to_read(path: &Path) -> Result<Self, SpoolError> {
-        // Whoever has it open holds this lock; reading does not take it.
-        let lock = std::fs::OpenOptions::new().read(true).write(true).open(path.join("LOCK"));
-        if lock.is_ok_and(|lock| is_locked(&lock)) {
+        if Self::is_in_use(path) {
             return Err(SpoolError::Io(format!(
                 "{} is in use by a tambo that runs: stop it first",
                 path.display()
@@ -102,8 +100,14 @@ impl RocksSpool {
         Ok(Self { database, path: path.to_owned(), forgotten })
     }
 
-    /// Has RocksDB make what it can of a damaged database, and opens that to read it. What it cannot use
-    /// is lost: only ever done to a copy.
+    /// Whether a relay has it open. Whoever has holds its lock; reading does not take it.
+    pub fn is_in_use(path: &Path) -> bool {
+        let lock = std::fs::OpenOptions::new().read(true).write(true).open(path.join("LOCK"));
+        lock.is_ok_and(|lock| is_locked(&lock))
+    }
+
+    /// Has `RocksDB` make what it can of a damaged database, and opens that to read it. What it cannot use
+    /// is lost, all blob files among it (`RepairDB` knows none): only ever done to a copy.
     pub fn mend(path: &Path) -> Result<Self, SpoolError> {
         DBWithThreadMode::<MultiThreaded>::repair(&database_options(), path)
             .map_err(|error| SpoolError::Io(format!("{}: {error}", path.display())))?;
