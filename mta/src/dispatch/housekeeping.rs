@@ -20,6 +20,9 @@ const AGE_EVERY: Duration = Duration::from_secs(10);
 impl Dispatch {
     /// Looks after things until it is dropped.
     pub async fn keep_house(self: Arc<Self>) {
+        if let Err(error) = self.queue.begin_to_look_for_late() {
+            tracing::warn!(%error, "senders are not told of delays yet");
+        }
         let started = Instant::now();
         let mut cursor = Id::ZERO;
         let mut aged = Instant::now();

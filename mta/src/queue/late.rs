@@ -29,6 +29,16 @@ pub struct Late {
 }
 
 impl Queue {
+    /// The relay has started. Who has never looked does not tell of what was there before.
+    pub fn begin_to_look_for_late(&self) -> Result<(), CommitError> {
+        let Some(late_after) = self.options().late_after else { return Ok(()) };
+        match self.spool.get(Family::State, CURSOR) {
+            Ok(None) => self.tell_late(Vec::new(), Id::first_at(self.now().before(late_after))),
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(CommitError::Spool(error)),
+        }
+    }
+
     /// What has become late since the last look. `None`: nobody is told, or nothing is new. The first
     /// look of all finds nothing, and remembers where the next begins.
     pub async fn take_late(&self) -> Result<Option<Late>, SpoolError> {
