@@ -70,14 +70,13 @@ async fn a_stopped_spool_is_checked_and_exported() {
     assert_eq!(envelope["damage"], Value::Array(vec![]));
 }
 
-/// `tests/fixtures/spool/v1` was written by the program of 2026-11-24, before records had version 2.
-#[tokio::test]
-async fn a_spool_of_version_1_is_read() {
+/// A spool that an earlier program wrote, checked and exported: what was counted, and the files.
+async fn exported(version: &str) -> (Value, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().join("spool");
     std::fs::create_dir(&spool).unwrap();
-    let fixture = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let fixture = Path::new(&fixture).join("fixtures/spool/v1");
+    let fixtures = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let fixture = Path::new(&fixtures).join("fixtures/spool").join(version);
     for entry in std::fs::read_dir(fixture).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, spool.join(path.file_name().unwrap())).unwrap();
@@ -85,26 +84,46 @@ async fn a_spool_of_version_1_is_read() {
     let (place, nowhere) = (spool.to_str().unwrap(), folder.path().join("nowhere.toml"));
     let (done, out, why) = tambo(&["spool", "check", "--spool", place, "--json"], &nowhere).await;
     assert!(done, "{why}");
-    let counts: Value = serde_json::from_str(&out).unwrap();
-    let counts = &counts["counts"];
-    assert_eq!(
-        [&counts["messages"], &counts["deliveries"], &counts["recipients"], &counts["held"]],
-        [3, 4, 4, 1]
-    );
+    let checked: Value = serde_json::from_str(&out).unwrap();
     let target = folder.path().join("export");
     let words = ["spool", "export", target.to_str().unwrap(), "--spool", place];
     let (done, _, why) = tambo(&words, &nowhere).await;
     assert!(done, "{why}");
-    let read = |name: &str| std::fs::read(target.join(name)).unwrap();
-    let small = read("1m881sfys0000.eml");
-    assert!(small.ends_with(b"Subject: version 1\r\n\r\n.dot\r\n"));
-    let small: Value = serde_json::from_slice(&read("1m881sfys0000.json")).unwrap();
-    assert_eq!(small["tags"][0], "acto");
-    assert_eq!(small["recipients"][1]["address"], "leo@b.example");
-    let held: Value = serde_json::from_slice(&read("1m881sfyy0002.json")).unwrap();
-    assert_eq!(
-        (&held["eight_bit"], &held["recipients"][0]["held"]),
-        (&true.into(), &"waits".into())
-    );
-    assert!(read("1m881sfyz0001.eml").len() > 300_000);
+    (checked["counts"].clone(), folder)
+}
+
+/// Both were written by programs of 2026-11-24: version 1 before senders could ask for notices.
+#[tokio::test]
+async fn spools_of_earlier_programs_are_read() {
+    for (version, deliveries, [small, held, large]) in [
+        ("v1", 4, ["1m881sfys0000", "1m881sfyy0002", "1m881sfyz0001"]),
+        ("v2", 3, ["1m885dd7g0000", "1m885dd7h0002", "1m885dd7j0000"]),
+    ] {
+        let (counts, folder) = exported(version).await;
+        let read = |id: &str, end: &str| {
+            std::fs::read(folder.path().join("export").join(format!("{id}.{end}"))).unwrap()
+        };
+        let envelope = |id: &str| serde_json::from_slice::<Value>(&read(id, "json")).unwrap();
+        assert_eq!((&counts["messages"], &counts["recipients"]), (&3.into(), &4.into()));
+        assert_eq!((&counts["deliveries"], &counts["held"]), (&deliveries.into(), &1.into()));
+        let subject = format!("Subject: version {}\r\n\r\n.dot\r\n", &version[1..]);
+        assert!(read(small, "eml").ends_with(subject.as_bytes()), "{version}");
+        let first = envelope(small);
+        assert_eq!(first["tags"][0], "acto");
+        assert_eq!(first["recipients"][1]["address"], "leo@b.example");
+        let (waits, eight_bit) = (envelope(held), Value::Bool(true));
+        assert_eq!(
+            (&waits["eight_bit"], &waits["recipients"][0]["held"]),
+            (&eight_bit, &"waits".into())
+        );
+        assert!(read(large, "eml").len() > 250_000);
+        if version == "v2" {
+            assert_eq!(
+                (&first["returns"], &first["envelope_id"]),
+                (&"HDRS".into(), &"acto+7".into())
+            );
+            assert_eq!(first["recipients"][0]["notify"], "FAILURE,DELAY");
+            assert_eq!(first["recipients"][0]["original_recipient"], "rfc822;alias@a.example");
+        }
+    }
 }
