@@ -151,14 +151,7 @@ pub(super) fn tls(cause: String) -> Failure {
 
 /// A password file that cannot be read.
 pub(super) fn credentials(cause: String) -> Failure {
-    Failure {
-        scope: Scope::Site,
-        fault: Fault::Local,
-        retry: Retry::Later(None),
-        reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
-        phase: None,
-        cause,
-    }
+    misconfigured(cause)
 }
 
 /// The server says beforehand that it takes nothing of this size (RFC 1870).
@@ -211,15 +204,7 @@ pub(super) fn names(domain: &str, error: &DnsError) -> Failure {
 /// The routing domain is that of a smarthost that is not configured any more. What it waits for is
 /// to be divided anew, which is done before it gets here.
 pub(super) fn no_route(routing_domain: &str) -> Failure {
-    let cause = format!("no route leads to {routing_domain} any more");
-    Failure {
-        scope: Scope::Site,
-        fault: Fault::Local,
-        retry: Retry::Later(None),
-        reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
-        phase: None,
-        cause,
-    }
+    misconfigured(format!("no route leads to {routing_domain} any more"))
 }
 
 /// The domain says that it takes no mail (RFC 7505).
@@ -293,6 +278,18 @@ pub fn unsigned(cause: String) -> Failure {
         fault: Fault::Local,
         retry: Retry::Later(None),
         reply: Reply::new(451, EnhancedCode::new(4, 7, 5), "the message could not be signed"),
+        phase: None,
+        cause,
+    }
+}
+
+/// What the operator must mend before anything can go to the site.
+fn misconfigured(cause: String) -> Failure {
+    Failure {
+        scope: Scope::Site,
+        fault: Fault::Local,
+        retry: Retry::Later(None),
+        reply: Reply::new(451, EnhancedCode::new(4, 3, 5), cause.clone()),
         phase: None,
         cause,
     }
