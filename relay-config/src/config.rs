@@ -1,6 +1,6 @@
 //! The configuration as the relay uses it: every value present, checked and in its own type.
 //!
-//! `raw.rs` is what a person wrote, `resolve.rs` turns it into this. Nothing here can be
+//! `sections.rs` reads what a person wrote, `resolve.rs` turns it into this. Nothing here can be
 //! invalid: a `Pool` names only sources that exist, a `Listener` that relays says for whom.
 
 use std::fmt;
@@ -17,6 +17,9 @@ use crate::routes::Routes;
 use crate::values::{AddressPattern, ByteSize};
 
 pub use crate::providers::SiteLimits;
+pub use crate::send_window::{SendDay, SendWindow, day_number};
+pub use crate::swap::SwapRules;
+pub use crate::warm_up::{WarmUpSchedule, Warmth};
 
 /// Everything the operator decided, after defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Config {
     pub sources: Vec<Arc<Source>>,
     /// `[[pool]]`, at least one (`default`, of all sources, is made when none is written).
     pub pools: Vec<Arc<Pool>>,
+    /// `[swap]`
+    pub swap: SwapRules,
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[[route]]`, in the order written: the first match wins.
@@ -236,6 +241,15 @@ pub struct Source {
     pub public: IpAddr,
     /// Name in EHLO.
     pub helo: String,
+    /// Since when it has been sending.
+    pub warmth: Warmth,
+}
+
+impl Source {
+    /// One of which nothing is written but what must be: a cold address that is seen as it is bound.
+    pub fn new(name: Arc<str>, address: IpAddr, helo: String) -> Self {
+        Self { name, address, public: address, helo, warmth: Warmth::Cold }
+    }
 }
 
 /// `[[pool]]`: sources that share a kind of mail.
@@ -249,6 +263,18 @@ pub struct Pool {
     pub standby: Vec<Arc<str>>,
     /// How the next source is chosen.
     pub rotation: Rotation,
+    /// How cold sources are warmed up; `None`: they send what they may from the first day.
+    pub warm_up: Option<Arc<WarmUpSchedule>>,
+    /// The day over which its caps are counted, and the hours over which they are spread.
+    pub send_window: SendWindow,
+}
+
+impl Pool {
+    /// One of which nothing is written but its sources.
+    pub fn new(name: Arc<str>, sources: Vec<Arc<str>>) -> Self {
+        let (standby, rotation, send_window) = (Vec::new(), Rotation::Adaptive, SendWindow::ALWAYS);
+        Self { name, sources, standby, rotation, warm_up: None, send_window }
+    }
 }
 
 /// How a pool chooses the next source.

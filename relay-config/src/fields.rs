@@ -31,8 +31,6 @@ pub(crate) enum KeyKind {
     Default(&'static str),
     /// Nothing; an example.
     Optional(&'static str),
-    /// Nothing, now or when written: a later version reads it.
-    Later,
 }
 
 /// Collects what is found while a file is read.
@@ -257,27 +255,12 @@ impl<'a> Fields<'a> {
         Some(Setting { value, origin: self.origin(key) })
     }
 
-    /// A key that is known and has no effect in this version.
-    pub fn later(&mut self, key: &'static str, text: &'static str) {
-        self.document(key, KeyKind::Later, text);
-        if self.find(key).is_some() {
-            self.warn(key, "has no effect yet in this version", "it may stay for a later one");
-        }
-    }
-
     /// Tables that are known and have no effect in this version.
     pub fn tables_later(&mut self, name: &'static str, about: &'static str) {
         self.known.push(name);
         self.reader.sections.push((format!("[{name}]"), about));
         if self.find(name).is_some() {
             self.warn(name, "has no effect yet in this version", "it may stay for a later one");
-        }
-    }
-
-    /// Warns, when it is written, of a key (or table) that is read and checked but has no effect yet.
-    pub fn not_yet(&mut self, key: &str) {
-        if self.is_written(key) {
-            self.warn(key, "has no effect yet in this version", "it may stay for a later one");
         }
     }
 

@@ -3,7 +3,8 @@
 //! Pure: text in, a [`Config`] or every mistake at once out. No sockets, no clock, no files.
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
 //! compares the parts with each other. `responses` knows what servers mean when they refuse,
-//! `providers` whose a destination is and what it takes.
+//! `providers` whose a destination is and what it takes; `warm_up`, `send_window` and `swap` what a
+//! source may send and when another takes its place.
 
 pub mod config;
 mod fields;
@@ -17,7 +18,10 @@ mod resolve;
 pub mod responses;
 pub mod routes;
 mod sections;
+mod send_window;
+mod swap;
 pub mod values;
+mod warm_up;
 
 pub use config::Config;
 pub use origin::{Origin, Place, Setting};

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::civil::Date;
 use toml::de::DeValue;
 
 use crate::fields::{Located, Value};
 use crate::problem::Mistake;
-use crate::values::{self, AddressPattern, ByteSize, DomainPattern, Rate};
+use crate::send_window::SendWindow;
+use crate::values::{self, AddressPattern, ByteSize, DomainPattern, Percent, Rate};
 
 /// Longest name of a listener, account, source, pool or provider: they become labels of metrics.
 const NAME_OCTETS_MAX: usize = 64;
@@ -73,6 +75,33 @@ pub(crate) fn share(value: Value<'_>) -> Result<f64, Mistake> {
     })
 }
 
+/// How many times as much, from 1.0 to 2.0; in thousandths, rounded.
+pub(crate) fn growth(value: Value<'_>) -> Result<u32, Mistake> {
+    let text = match value.get_ref() {
+        DeValue::Float(number) => number.as_str(),
+        DeValue::Integer(number) => number.as_str(),
+        other => return Err(expected("a number", other)),
+    };
+    let read: Option<f64> = text.parse().ok().filter(|growth| (1.0..=2.0).contains(growth));
+    let Some(growth) = read else {
+        let mend = "write a number from 1.0 to 2.0";
+        return Err(Mistake::new(format!("{text} is out of range"), mend));
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1000 to 2000")]
+    let thousandths = (growth * 1000.0).round() as u32;
+    Ok(thousandths)
+}
+
+/// Hours of each day, with their time zone.
+pub(crate) fn send_window(value: Value<'_>) -> Result<SendWindow, Mistake> {
+    let text = string(value)?;
+    SendWindow::parse(&text).map_err(|why| {
+        let mend =
+            "write hours and a zone of the IANA database, as in \"08:00-20:00 America/Lima\"";
+        Mistake::new(format!("`{}` {why}", clip(&text)), mend)
+    })
+}
+
 pub(crate) fn size(value: Value<'_>) -> Result<ByteSize, Mistake> {
     let read = match value.get_ref() {
         DeValue::Integer(number) => ByteSize::parse(number.as_str()),
@@ -122,6 +151,28 @@ pub(crate) fn rate(value: Value<'_>) -> Result<Rate, Mistake> {
             "write for example \"1500/h\", \"60/m\" or \"5/s\"",
         )
     })
+}
+
+/// A part of a whole.
+pub(crate) fn percent(value: Value<'_>) -> Result<Percent, Mistake> {
+    let mend = "write for example \"2%\" or \"0.5%\"";
+    let DeValue::String(text) = value.get_ref() else {
+        return Err(Mistake::new("a percentage in quotes is expected", mend));
+    };
+    Percent::parse(text).map_err(|why| Mistake::new(format!("`{}` {why}", clip(text)), mend))
+}
+
+/// A day without a time.
+pub(crate) fn date(value: Value<'_>) -> Result<Date, Mistake> {
+    let mend = "write a day without quotes and without a time, as in 2026-01-15";
+    let wrong = || Mistake::new("a day is expected", mend);
+    let written = value.get_ref().as_datetime().ok_or_else(wrong)?;
+    let (Some(date), None, None) = (written.date, written.time, written.offset) else {
+        return Err(wrong());
+    };
+    let part = |number: u8| i8::try_from(number).map_err(|_| wrong());
+    let year = i16::try_from(date.year).map_err(|_| wrong())?;
+    Date::new(year, part(date.month)?, part(date.day)?).map_err(|_| wrong())
 }
 
 pub(crate) fn path(value: Value<'_>) -> Result<PathBuf, Mistake> {

@@ -30,7 +30,6 @@ pub fn reference() -> String {
                 KeyKind::Required(example) => format!("required, as in `{example}`"),
                 KeyKind::Default(default) => format!("`{default}`"),
                 KeyKind::Optional(example) => format!("none; as in `{example}`"),
-                KeyKind::Later => "no effect yet".to_owned(),
             };
             let _ = writeln!(text, "| `{}` | {default} | {} |", doc.key, doc.text);
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, DkimKey, ListenerTls, Place, Pool, Rotation, Source};
+use crate::config::{Config, DkimKey, ListenerTls, Place, Pool, Source, WarmUpSchedule};
 use crate::fields::{Located, Reader};
 use crate::open_relay;
 use crate::problem::Mistake;
@@ -13,6 +13,7 @@ use crate::providers;
 use crate::responses::{Classifier, Rule, is_builtin};
 use crate::routes::Routes;
 use crate::sections::{DkimSection, ListenerSection, PoolSection, Reference, Sections};
+use crate::warm_up;
 
 /// The name of the source and of the pool that are made when none is written.
 const DEFAULT_NAME: &str = "default";
@@ -53,11 +54,13 @@ pub(crate) fn resolve(
     check_binds(&sections.listeners, sections.admin.bind, reader);
     let dkim = dkim(sections.dkim, reader, place);
     let sources = sources(sections.sources, &server.hostname);
-    let pools = pools(sections.pools, &sources, reader);
+    let schedules = warm_up::resolve(&sections.warm_up, &sections.pools, reader);
+    let pools = pools(sections.pools, &sources, &schedules, reader);
     let first_pool =
         pools.first().map_or_else(|| Arc::from(DEFAULT_NAME), |pool| Arc::clone(&pool.name));
     let providers =
         providers::resolve(sections.providers, &sections.delivery.delivery.limits, &pools, reader);
+    warm_up::check_providers(&sections.warm_up, &providers, reader);
     let mut known =
         |key: &str, name: Option<Reference>| Some(known_pool(key, name?, &pools, reader));
     let mut delivery = sections.delivery.delivery;
@@ -81,6 +84,7 @@ pub(crate) fn resolve(
         accounts,
         sources,
         pools,
+        swap: sections.swap,
         delivery,
         routes: Routes::new(sections.routes.into_iter().map(|route| Arc::new(route.value))),
         responses,
@@ -240,12 +244,7 @@ fn sources(written: Vec<Located<Source>>, hostname: &str) -> Vec<Arc<Source>> {
     if written.is_empty() {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let helo = hostname.to_owned();
-        return vec![Arc::new(Source {
-            name: DEFAULT_NAME.into(),
-            address: any,
-            public: any,
-            helo,
-        })];
+        return vec![Arc::new(Source::new(DEFAULT_NAME.into(), any, helo))];
     }
     written.into_iter().map(|source| Arc::new(source.value)).collect()
 }
@@ -253,16 +252,17 @@ fn sources(written: Vec<Located<Source>>, hostname: &str) -> Vec<Arc<Source>> {
 fn pools(
     written: Vec<Located<PoolSection>>,
     sources: &[Arc<Source>],
+    schedules: &[Arc<WarmUpSchedule>],
     reader: &mut Reader,
 ) -> Vec<Arc<Pool>> {
     if written.is_empty() {
         let sources = sources.iter().map(|source| Arc::clone(&source.name)).collect();
-        let (name, standby, rotation) = (DEFAULT_NAME.into(), Vec::new(), Rotation::RoundRobin);
-        return vec![Arc::new(Pool { name, sources, standby, rotation })];
+        return vec![Arc::new(Pool::new(DEFAULT_NAME.into(), sources))];
     }
     let mut pools = Vec::new();
     for pool in written {
-        let PoolSection { name, rotation, sources: active, standby } = pool.value;
+        let PoolSection { name, rotation, sources: active, standby, warm_up, send_window } =
+            pool.value;
         let mut members: Vec<Arc<str>> = Vec::new();
         for reference in active.iter().chain(&standby) {
             if !sources.iter().any(|source| source.name == reference.value) {
@@ -289,6 +289,8 @@ fn pools(
             sources: names(active),
             standby: names(standby),
             rotation,
+            warm_up: warm_up::schedule_of(warm_up, schedules, reader),
+            send_window,
         }));
     }
     pools

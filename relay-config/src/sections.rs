@@ -7,18 +7,20 @@ use ipnet::IpNet;
 
 use crate::config::{
     Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Events,
-    Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, Server, SessionLimits,
-    Smarthost, SmarthostTls, Source, TlsFiles,
+    Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, SendWindow, Server,
+    SessionLimits, Smarthost, SmarthostTls, Source, SwapRules, TlsFiles,
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
     boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
-    name, network, one_of, password_hash, path, pattern, port, selector, share, size, socket, some,
-    string, text,
+    name, network, one_of, password_hash, path, pattern, port, selector, send_window, share, size,
+    socket, some, string, text,
 };
 use crate::problem::Mistake;
 use crate::providers::{ProviderSection, everyones, provider};
 use crate::responses::{Rule, operators};
+use crate::swap::swap;
+use crate::warm_up::{Chosen, WarmUpSection, chosen, warm_up, warmth};
 
 /// A name that must exist elsewhere in the file.
 pub(crate) type Reference = Located<Arc<str>>;
@@ -32,6 +34,8 @@ pub(crate) struct Sections {
     pub accounts: Vec<Located<AccountSection>>,
     pub sources: Vec<Located<Source>>,
     pub pools: Vec<Located<PoolSection>>,
+    pub warm_up: Vec<Located<WarmUpSection>>,
+    pub swap: SwapRules,
     pub delivery: DeliverySection,
     pub routes: Vec<Located<Route>>,
     pub responses: Vec<Located<Rule>>,
@@ -65,6 +69,8 @@ pub(crate) struct PoolSection {
     pub rotation: Rotation,
     pub sources: Vec<Reference>,
     pub standby: Vec<Reference>,
+    pub warm_up: Chosen,
+    pub send_window: SendWindow,
 }
 
 #[derive(Debug)]
@@ -83,7 +89,6 @@ pub(crate) struct DeliverySection {
 /// Reads the whole file.
 pub(crate) fn read(mut file: Fields<'_>) -> Sections {
     let file = &mut file;
-    file.not_yet("provider");
     let sections = Sections {
         server: file.table("server", "Who this relay is and where its files are.", server),
         tls: tls_section(file),
@@ -98,6 +103,16 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "pool",
             "Sources that share a kind of mail. Without any, one named `default` holds all sources.",
             pool,
+        ),
+        warm_up: file.tables(
+            "warm_up",
+            "How cold sources are warmed up, for pools that name it: caps of a day for one source at one destination. What is not written is as in the built-in schedule.",
+            warm_up,
+        ),
+        swap: file.table(
+            "swap",
+            "When a source that is blamed or listed leaves its pools, and how a standby takes its place.",
+            swap,
         ),
         delivery: file.table("delivery", "How mail goes out.", delivery),
         routes: file.tables(
@@ -484,10 +499,9 @@ fn source(f: &mut Fields<'_>) -> Option<Source> {
         "Name in EHLO. The address must resolve to it and back, or receivers distrust it.",
         host_name,
     );
-    f.later("warm_since", "Day since which the address has been sending.");
-    f.later("warm", "The address is warm already.");
-    let address = address?;
-    Some(Source { name: name?.into(), address, public: public.unwrap_or(address), helo: helo? })
+    let warmth = warmth(f);
+    let source = Source::new(name?.into(), address?, helo?);
+    Some(Source { public: public.unwrap_or(source.address), warmth, ..source })
 }
 
 fn pool(f: &mut Fields<'_>) -> Option<PoolSection> {
@@ -497,25 +511,35 @@ fn pool(f: &mut Fields<'_>) -> Option<PoolSection> {
     let standby = f.or(
         "standby",
         "[]",
-        "Sources that wait to replace one. They send nothing yet in this version.",
+        "Sources that wait to take the place of one: see `[swap]`.",
         list(reference),
     );
     let rotation = f.or(
         "rotation",
-        "\"round-robin\"",
-        "`round-robin`: each active source in turn.",
-        one_of(&[("round-robin", Rotation::RoundRobin), ("adaptive", Rotation::Adaptive)]),
+        "\"adaptive\"",
+        "`adaptive`: little mail goes from few sources, so that receivers see the same ones and each is known, and more is used as volume grows; `round-robin`: each active source in turn.",
+        one_of(&[("adaptive", Rotation::Adaptive), ("round-robin", Rotation::RoundRobin)]),
     );
-    if rotation == Rotation::Adaptive {
-        f.warn(
-            "rotation",
-            "`adaptive` is not there yet: sources take turns",
-            "write \"round-robin\" to say so",
-        );
-    }
-    f.later("warm_up", "Whether and how its sources are warmed up.");
-    f.later("send_window", "Hours over which a day's mail is spread.");
-    Some(PoolSection { name: name?.into(), rotation, sources: sources?, standby })
+    let warm_up = f.or(
+        "warm_up",
+        "false",
+        "Sources that are not warm send little at first and more each day: `true`: by the built-in schedule, which is the defaults of `[[warm_up]]`; or the `name` of a `[[warm_up]]`. Not without being asked: who has sent for years should not be throttled by an update.",
+        chosen,
+    );
+    let send_window = f.or(
+        "send_window",
+        "\"00:00-24:00 UTC\"",
+        "Hours over which a day's mail is spread, and the time zone in which the day turns, as in `08:00-20:00 America/Lima`. A window that crosses midnight, as `22:00-06:00`, belongs to the day on which it opens, and that day lasts until it closes.",
+        send_window,
+    );
+    Some(PoolSection {
+        name: name?.into(),
+        rotation,
+        sources: sources?,
+        standby,
+        warm_up,
+        send_window,
+    })
 }
 
 fn delivery(f: &mut Fields<'_>) -> DeliverySection {

@@ -16,6 +16,12 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// A part of a whole, written `2%` or `0.5%`. In hundredths of a percent, so that it is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percent {
+    hundredths: u32,
+}
+
 /// Mail addresses that a person names: `*`, `*@example.pe`, `*@*.example.pe`, `x@example.pe`.
 ///
 /// Domains are compared as lower-case A-labels (RFC 5890), local parts to the letter
@@ -76,6 +82,54 @@ impl Rate {
             Ok(count) => Ok(Self { count, per }),
             Err(_) => Err("is no rate".to_owned()),
         }
+    }
+}
+
+impl Percent {
+    /// All of it.
+    pub const WHOLE: Self = Self { hundredths: 10_000 };
+
+    /// From what a person wrote: more than nothing, at most 100 %, with at most two decimals.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let number = text.trim().strip_suffix('%').ok_or("has no %")?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) || whole.len() > 3 {
+            return Err("is no percentage");
+        }
+        if decimals.len() > 2 {
+            return Err("has more than two decimals");
+        }
+        let hundredths = format!("{whole}{decimals:0<2}").parse();
+        match hundredths.map_err(|_| "is no percentage")? {
+            0 => Err("is nothing"),
+            hundredths if hundredths > Self::WHOLE.hundredths => Err("is more than all"),
+            hundredths => Ok(Self { hundredths }),
+        }
+    }
+
+    /// Whether `part` is at least this much of `whole`; of nothing, nothing is.
+    pub fn is_reached(self, part: u32, whole: u32) -> bool {
+        whole > 0 && Self::scaled(part) >= self.times(whole)
+    }
+
+    /// Whether `part` is more than this much of `whole`.
+    pub fn is_exceeded(self, part: u32, whole: u32) -> bool {
+        Self::scaled(part) > self.times(whole)
+    }
+
+    /// So much of `whole`, rounded down.
+    pub fn of(self, whole: u32) -> u32 {
+        let part = self.times(whole) / u64::from(Self::WHOLE.hundredths);
+        u32::try_from(part).unwrap_or(u32::MAX)
+    }
+
+    fn scaled(part: u32) -> u64 {
+        u64::from(part) * u64::from(Self::WHOLE.hundredths)
+    }
+
+    fn times(self, whole: u32) -> u64 {
+        u64::from(whole) * u64::from(self.hundredths)
     }
 }
 
@@ -219,6 +273,17 @@ impl fmt::Display for Rate {
     }
 }
 
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, decimals) = (self.hundredths / 100, self.hundredths % 100);
+        match (decimals, decimals % 10) {
+            (0, _) => write!(f, "{whole}%"),
+            (_, 0) => write!(f, "{whole}.{}%", decimals / 10),
+            _ => write!(f, "{whole}.{decimals:02}%"),
+        }
+    }
+}
+
 impl fmt::Display for DomainPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -266,6 +331,22 @@ mod tests {
         for bad in ["", "0s", "5", "5 parsecs", "m", "-5m", "99999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn percentages_are_exact() {
+        for written in ["2%", "0.5%", "0.05%", "12.34%", "100%"] {
+            assert_eq!(Percent::parse(written).unwrap().to_string(), written);
+        }
+        assert_eq!(Percent::parse("2.50 %"), Percent::parse("2.5%"));
+        for bad in ["2", "", "%", "0%", "0.00%", "100.01%", "-1%", "1.%", ".5%", "0.005%", "9999%"]
+        {
+            assert!(Percent::parse(bad).is_err(), "{bad}");
+        }
+        let half = Percent::parse("0.5%").unwrap();
+        assert!(half.is_reached(1, 200) && !half.is_reached(1, 201) && !half.is_reached(0, 0));
+        assert!(half.is_exceeded(2, 399) && !half.is_exceeded(2, 400) && half.is_exceeded(1, 0));
+        assert_eq!((half.of(399), half.of(400), Percent::WHOLE.of(u32::MAX)), (1, 2, u32::MAX));
     }
 
     #[test]

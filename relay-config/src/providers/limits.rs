@@ -152,9 +152,6 @@ impl WrittenLimits {
 
 /// Reads `[delivery.limits]`: what everyone gets who is no known provider.
 pub(crate) fn everyones(f: &mut Fields<'_>) -> SiteLimits {
-    for key in NOT_YET {
-        f.not_yet(key);
-    }
     SiteLimits {
         connections: f.setting_or("connections", "2", CONNECTIONS, count_from(1)),
         connections_total: f.setting_or(
@@ -235,16 +232,6 @@ pub(crate) fn providers(f: &mut Fields<'_>) -> WrittenLimits {
         per_day_total: f.setting("per_day_total", "50000", PER_DAY_TOTAL, or_none(count_from(1))),
     }
 }
-
-/// Read and checked, and not in force yet.
-const NOT_YET: [&str; 6] = [
-    "connections_per_minute",
-    "connections_per_minute_total",
-    "recipients_per_message",
-    "rate_total",
-    "per_day",
-    "per_day_total",
-];
 
 const NONE: &str = "\"none\"";
 const CONNECTIONS: &str = "Connections of one source to one destination.";

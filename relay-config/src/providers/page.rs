@@ -12,8 +12,6 @@ pub fn page() -> String {
     let mut text = String::from(
         "# Providers\n\n\
          This page is generated: `make docs` writes it from `relay-config/data/providers.toml`.\n\n\
-         **Not in force yet**: the table is there and `[[provider]]` is read and checked, but this version \
-         goes by MX sets and `[delivery.limits]` alone. `tambo check` says so, too.\n\n\
          Many domains share the servers of one operator, so limits belong to the operator. A domain is \
          a provider's when **all** its MX hosts match the provider's suffixes; the first in this order \
          holds. A domain that no provider takes is a site by its set of MX hosts, with the limits of \

@@ -11,14 +11,10 @@ const BASE: &str = "[server]\nhostname = \"relay.example.pe\"\n[[listener]]\nnam
     bind = [\"127.0.0.1:25\"]\ntls = \"off\"\nrelay_from = [\"10.0.0.0/8\"]\n[[source]]\nname = \"one\"\n\
     address = \"127.0.0.2\"\nhelo = \"one.example.pe\"\n[[pool]]\nname = \"bulk\"\nsources = [\"one\"]\n";
 
-/// All of it is told not to be in force yet.
-const NOT_YET: &str = "has no effect yet in this version";
-
 /// The providers of a file that begins with `BASE`, and its warnings.
 fn providers(text: &str) -> (Providers, Vec<String>) {
     let loaded = load(&format!("{BASE}{text}"), "t.toml").unwrap();
-    let warnings = loaded.warnings.iter().map(ToString::to_string);
-    let warnings = warnings.filter(|warning| !warning.contains(NOT_YET)).collect();
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
     (loaded.config.providers, warnings)
 }
 
@@ -161,20 +157,6 @@ fn the_operators_come_first_and_domains_before_hosts() {
             "rate_total 60/m (t.toml:23)",
         ]
     );
-}
-
-#[test]
-fn what_is_not_in_force_is_told() {
-    let text = format!(
-        "{BASE}[delivery.limits]\nconnections = 3\nper_day = 9\n[[provider]]\nname = \"google\"\n"
-    );
-    let loaded = load(&text, "t.toml").unwrap();
-    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    let keys = ["delivery.limits.per_day", "provider"];
-    assert_eq!(warnings.len(), keys.len(), "{warnings:?}");
-    for (warning, key) in warnings.iter().zip(keys) {
-        assert!(warning.contains(&format!("{key}: {NOT_YET}")), "{warning}");
-    }
 }
 
 #[test]
