@@ -13,7 +13,6 @@ use crate::admin::{self, Control};
 use crate::control::RelayControl;
 use crate::current::Current;
 use crate::dispatch::{Dispatch, Parts};
-use crate::egress::Sources;
 use crate::message::Id;
 use crate::outcome::JsonlSink;
 use crate::outside::{DkimKeys, MailDns, Net, WallClock, real};
@@ -268,7 +267,6 @@ fn dispatch(
     signing: Signing,
     own: Vec<SocketAddr>,
 ) -> Arc<Dispatch> {
-    let present = |source: &relay_config::config::Source| world.net.has_address(source.address);
     let connector = Connector {
         net: Arc::clone(&world.net),
         dns: Arc::clone(&world.dns),
@@ -283,7 +281,7 @@ fn dispatch(
         connector,
         policy: Arc::clone(policy),
         classifier: Arc::clone(&config.responses),
-        sources: Sources::new(&config.sources, &config.pools, present),
+        config: Arc::clone(config),
         signing,
         seed: world.seed,
     })

@@ -279,7 +279,11 @@ level = "warn"
         key = key.display(),
     );
     let names: Vec<String> = (1..=18).map(|n| format!("\"ip-{n:02}\"")).collect();
-    let _ = writeln!(text, "\n[[pool]]\nname = \"bulk\"\nsources = [{}]", names.join(", "));
+    let _ = writeln!(
+        text,
+        "\n[[pool]]\nname = \"bulk\"\nsources = [{}]\nrotation = \"round-robin\"",
+        names.join(", ")
+    );
     for n in 1..=18 {
         let _ = writeln!(
             text,

@@ -273,7 +273,10 @@ async fn limits_of_a_destination_hold_and_connections_are_used_again() {
         );
         names.push(format!("\"ip-{number}\""));
     }
-    let more = format!("{sources}[[pool]]\nname = \"bulk\"\nsources = [{}]\n", names.join(", "));
+    let more = format!(
+        "{sources}[[pool]]\nname = \"bulk\"\nsources = [{}]\nrotation = \"round-robin\"\n",
+        names.join(", ")
+    );
     let world =
         World::start("l.example MX 10 mx.l.example\nmx.l.example A 127.0.1.68", port, &more).await;
     let mut client = world.client().await;

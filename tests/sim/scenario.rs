@@ -196,7 +196,11 @@ fn config() -> Config {
         );
         names.push(format!("\"ip-{n}\""));
     }
-    let _ = write!(text, "[[pool]]\nname = \"bulk\"\nsources = [{}]\n", names.join(", "));
+    let _ = write!(
+        text,
+        "[[pool]]\nname = \"bulk\"\nsources = [{}]\nrotation = \"round-robin\"\n",
+        names.join(", ")
+    );
     relay_config::load(&text, "sim").unwrap().config
 }
 

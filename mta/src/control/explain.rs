@@ -2,7 +2,7 @@
 
 use crate::admin::{Explanation, HostRow, LimitRow, SourceNow};
 use crate::dispatch::{Explained, Found};
-use crate::egress::{Limits, Obstacle, PathView, SiteView};
+use crate::egress::{Obstacle, PathView, SiteView};
 use crate::message::{Address, Timestamp};
 use crate::smtp_out::opening::TlsWish;
 
@@ -102,26 +102,35 @@ fn source(path: &PathView) -> SourceNow {
 }
 
 fn limits(view: &SiteView) -> Vec<LimitRow> {
-    let Limits { connections, connections_total, messages_per_connection, rate } = &view.limits;
-    let row = |name: &str, value: u32, used: Option<u32>| LimitRow {
+    let limits = &view.limits;
+    let row = |name: &str, value: String, used: Option<u32>| LimitRow {
         name: name.to_owned(),
-        value: if value == u32::MAX { "none".to_owned() } else { value.to_string() },
+        value,
         used,
     };
+    let count = |value: u32| if value == u32::MAX { none() } else { value.to_string() };
+    let some = |value: Option<u32>| value.map_or_else(none, |value| value.to_string());
+    let rate = |rate: Option<relay_config::values::Rate>| {
+        rate.map_or_else(none, |rate| rate.to_string())
+    };
     let most = view.paths.iter().map(|path| path.open).max();
+    let used = view.paths.iter().map(|path| path.used).max();
     vec![
-        row("connections", *connections, most),
-        row("connections_total", *connections_total, Some(view.open)),
-        row("messages_per_connection", *messages_per_connection, None),
-        LimitRow {
-            name: "rate".to_owned(),
-            value: rate.map_or_else(
-                || "none".to_owned(),
-                |rate| format!("{} in {} s", rate.count, rate.per.as_secs()),
-            ),
-            used: None,
-        },
+        row("connections", count(limits.connections), most),
+        row("connections_total", count(limits.connections_total), Some(view.open)),
+        row("connections_per_minute", some(limits.connections_per_minute), None),
+        row("connections_per_minute_total", some(limits.connections_per_minute_total), None),
+        row("messages_per_connection", count(limits.messages_per_connection), None),
+        row("recipients_per_message", some(limits.recipients_per_message), None),
+        row("rate", rate(limits.rate), None),
+        row("rate_total", rate(limits.rate_total), None),
+        row("per_day", some(limits.per_day), used),
+        row("per_day_total", some(limits.per_day_total), None),
     ]
+}
+
+fn none() -> String {
+    "none".to_owned()
 }
 
 fn words(obstacle: &Obstacle) -> String {
@@ -135,8 +144,8 @@ fn words(obstacle: &Obstacle) -> String {
         Obstacle::ConnectionsOfRelay(max) => {
             format!("the relay has its {max} connections (delivery.connections)")
         }
-        Obstacle::Rests(time) => format!("it could not be used; it rests until {}", until(time)),
-        Obstacle::Rate(time) => format!("its rate lets the next one go at {}", until(time)),
+        Obstacle::Stopped(word) => format!("it is {word}"),
+        Obstacle::Kept(reason, time) => format!("{}; until {}", reason.sentence(), until(time)),
         Obstacle::NoMore(time) => {
             format!("the site refused one more connection; the next is tried at {}", until(time))
         }

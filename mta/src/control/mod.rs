@@ -13,6 +13,7 @@ use crate::admin::{
 };
 use crate::current::Current;
 use crate::dispatch::Dispatch;
+use crate::egress::Listed;
 use crate::message::{Address, Delivery, DeliveryId, Event, Id, Message};
 use crate::outcome::{self, Question};
 use crate::outside::BoxFuture;
@@ -106,33 +107,8 @@ impl Control for RelayControl {
     }
 
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {
-        let config = self.config.get();
-        let standby = config.pools.iter().flat_map(|pool| &pool.standby);
-        let standby: Vec<Arc<str>> = standby.cloned().collect();
-        let sources = self.dispatch.sources();
-        Box::pin(async move {
-            let row = |(source, pools, present): (
-                Arc<relay_config::config::Source>,
-                Vec<Arc<str>>,
-                bool,
-            )| {
-                let state = match () {
-                    () if !present => "missing",
-                    () if pools.is_empty() && standby.contains(&source.name) => "standby",
-                    () => "active",
-                };
-                SourceRow {
-                    name: source.name.to_string(),
-                    address: source.address.to_string(),
-                    public: source.public.to_string(),
-                    helo: source.helo.clone(),
-                    pool: pools.first().map(ToString::to_string),
-                    pools: pools.iter().map(ToString::to_string).collect(),
-                    state: state.to_owned(),
-                }
-            };
-            Ok(sources.into_iter().map(row).collect())
-        })
+        let rows = self.dispatch.sources().iter().map(source_row).collect();
+        Box::pin(async move { Ok(rows) })
     }
 
     fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>> {
@@ -216,6 +192,25 @@ impl RelayControl {
             tags: message.tags.clone(),
             size: message.size(),
         }
+    }
+}
+
+fn source_row(listed: &Listed) -> SourceRow {
+    let Listed { source, active, standby, present, standing } = listed;
+    let state = match standing.word() {
+        "active" if !present => "missing",
+        "active" if active.is_empty() && !standby.is_empty() => "standby",
+        word => word,
+    };
+    let names = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+    SourceRow {
+        name: source.name.to_string(),
+        address: source.address.to_string(),
+        public: source.public.to_string(),
+        helo: source.helo.clone(),
+        pool: active.first().or(standby.first()).map(ToString::to_string),
+        pools: names(active),
+        state: state.to_owned(),
     }
 }
 

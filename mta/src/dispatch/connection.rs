@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
 use crate::metrics::{self, Topic};
-use crate::outcome::Context;
+use crate::outcome::{self, Context};
 use crate::queue::{HeldBody, Ready};
 use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
 
 use super::content::in_seven_bit;
-use super::{Dispatch, lane_key};
+use super::hearing::Way;
+use super::item::Waiting;
+use super::{Dispatch, destination, lane_key};
 
 static FIRST_ATTEMPT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     let help = "From acceptance to the first transaction with a server: what the queue adds";
@@ -38,7 +40,7 @@ impl Drop for Books {
         {
             let mut state = self.dispatch.state();
             state.wakers.remove(&self.id);
-            let own = state.egress.closed(self.id);
+            let own = state.egress.closed(self.id, self.dispatch.queue.now());
             while let Some(site) = state.egress.next_with_room() {
                 self.dispatch.balance(&mut state, &site);
             }
@@ -82,14 +84,16 @@ impl Dispatch {
         let avoided: Vec<String> = {
             let (state, now) = (self.state(), self.queue.now());
             let names = route.hosts.iter().map(|host| host.name.clone());
-            names.filter(|host| state.egress.is_avoided(&route.site, host, now)).collect()
+            names
+                .filter(|host| state.egress.is_avoided(&route.site, &route.host_set, host, now))
+                .collect()
         };
         let opened = self.connector.open(&route, &source, self.random_seed(), &avoided).await;
         let connection = match opened {
             Ok(connection) => connection,
             Err(failure) => return self.not_opened(id, &route, &source, &failure).await,
         };
-        self.state().egress.opened(id);
+        self.state().egress.opened(id, self.queue.now());
         let mut link = Link { id, route, source, connection, carried: 0, transactions: 0 };
         let usable = self.work(&mut link, &waker).await;
         // The server counts the connection until it is closed, so it leaves our books after that;
@@ -112,19 +116,24 @@ impl Dispatch {
             let now = self.queue.now();
             let idle_timeout = self.connector.delivery.get().idle_timeout;
             let pulled = if self.may_start() && !link.is_spent() {
-                self.state().egress.pull(link.id, now, |ready: &Ready| ready.recipients().len())
+                self.state().egress.pull(link.id, now)
             } else {
                 Pull::Close
             };
             match pulled {
                 Pull::Close => return true,
                 // The routes have changed while it waited here.
-                Pull::Deliver(ready) if !self.queue.is_routed(&ready.delivery) => {
-                    self.divide(ready).await;
+                Pull::Deliver { item, .. } if !self.queue.is_routed(&item.ready.delivery) => {
+                    self.divide(item.ready).await;
                 }
-                Pull::Deliver(ready) => {
-                    if !self.deliver(link, ready).await {
+                Pull::Deliver { item, recipients, per_message } => {
+                    if !self.deliver(link, item.ready, (recipients, per_message)).await {
                         return false;
+                    }
+                }
+                Pull::Save => {
+                    if !self.save_egress().await {
+                        return true;
                     }
                 }
                 Pull::Idle => {
@@ -150,15 +159,20 @@ impl Dispatch {
         }
     }
 
-    /// One delivery over this connection; false: the connection is of no more use.
-    async fn deliver(&self, link: &mut Link, mut ready: Ready) -> bool {
+    /// One delivery over this connection, to so many of its recipients and so many in one
+    /// transaction; false: the connection is of no more use.
+    async fn deliver(
+        &self,
+        link: &mut Link,
+        mut ready: Ready,
+        (most, per_message): (u32, Option<u32>),
+    ) -> bool {
         let context = Context {
-            site: Some(link.route.site.to_string()),
             mx: Some(link.connection.host.clone()),
             source: Some(link.source.name.to_string()),
-            pool: None,
             tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
             dsn: link.connection.capabilities.dsn,
+            ..Context::at(&link.route)
         };
         let eight_bit = link.connection.capabilities.eight_bit;
         let (body, octets) = match self.signed(&mut ready, eight_bit).await {
@@ -172,9 +186,12 @@ impl Dispatch {
             let waited = self.queue.now().since(ready.message.id.time());
             FIRST_ATTEMPT_SECONDS.observe(waited.as_secs_f64());
         }
-        let recipients = ready.recipients();
+        let mut recipients = ready.recipients();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        recipients.truncate(most);
         let count = recipients.len();
         let batch = self.connector.delivery.get().recipients_per_transaction;
+        let batch = batch.min(per_message.unwrap_or(u32::MAX));
         let batch = usize::try_from(batch).unwrap_or(usize::MAX);
         let offered = &link.connection.capabilities;
         let batch = batch.min(offered.recipients_max.unwrap_or(usize::MAX));
@@ -182,7 +199,7 @@ impl Dispatch {
         let mut usable = true;
         for (number, batch) in recipients.chunks(batch).enumerate() {
             let more =
-                number == 0 || (!link.is_spent() && self.state().egress.begin_another(link.id));
+                number == 0 || (!link.is_spent() && self.begin_another(link.id));
             if !usable || !more {
                 break;
             }
@@ -197,20 +214,31 @@ impl Dispatch {
             let failure = broken(&outcomes).cloned().unwrap_or_else(not_begun);
             outcomes.resize(count, Outcome::Failed(failure));
         }
+        let provider = link.route.provider.as_deref();
+        let verdicts = outcome::verdicts(&self.classifier.get(), &outcomes, provider);
+        let pool = self.pool_of(&self.state(), &ready);
+        let (source, transactions) = (&link.source.name, link.transactions);
+        let way = Way { route: &link.route, source, pool: &pool, transactions };
+        self.hear(&ready, &way, &outcomes, &verdicts);
         if broken(&outcomes).is_some()
             && let Some(again) = Self::elsewhere(link, &mut ready, &outcomes)
         {
-            let pool = self.pool_of(&self.state(), &ready);
-            let mut state = self.state();
+            let (mut state, now) = (self.state(), self.queue.now());
+            let to = destination(&link.route);
             if again == Again::OtherHost {
-                state.egress.avoid(&link.route.site, &link.connection.host, self.queue.now());
+                state.egress.avoid(&to.site, &to.host_set, &link.connection.host, now);
             }
             let key = lane_key(&ready.delivery);
-            state.egress.push_back(&link.route.site, &pool, key, ready);
+            let waiting = Waiting::new(ready, &self.classifier.get());
+            state.egress.push_back(&to, &pool, key, waiting, now);
             return usable;
         }
-        self.conclude(ready, outcomes, context, Some(&body.pieces)).await;
+        self.conclude(ready, outcomes, verdicts, context, Some(&body.pieces)).await;
         usable
+    }
+
+    fn begin_another(&self, id: ConnectionId) -> bool {
+        self.state().egress.begin_another(id, self.queue.now())
     }
 
     /// The octets of a message, signed, for a server that takes 8-bit text or does not; and its body by

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::egress::{SiteKind, SiteView};
+use crate::egress::SiteView;
 use crate::message::{Address, Failure};
 use crate::smtp_out::Route;
 
-use super::Dispatch;
+use super::{Dispatch, destination};
 
 /// What was found.
 #[derive(Debug)]
@@ -53,15 +53,20 @@ impl Dispatch {
 
     async fn look_around(&self, route: Route, pool: &str) -> Found {
         let now = self.queue.now();
-        let kind = if route.smarthost { SiteKind::Smarthost } else { SiteKind::Mx };
-        let view = self.state().egress.view(&route.site, kind, pool, now);
+        let to = destination(&route);
+        let view = self.state().egress.view(&to, pool, now);
         let mut hosts = Vec::with_capacity(route.hosts.len());
         // Through the eyes of the source that would go, or of any.
         let next = view.paths.iter().find(|path| Some(&path.source.name) == view.next.as_ref());
         if let Some(path) = next.or(view.paths.first()) {
             for host in &route.hosts {
                 let found = self.connector.addresses(host, &route, &path.source).await;
-                let avoided = self.state().egress.is_avoided(&route.site, &host.name, now);
+                let avoided = self.state().egress.is_avoided(
+                    &to.site,
+                    &to.host_set,
+                    &host.name,
+                    now,
+                );
                 hosts.push((host.name.clone(), found, avoided));
             }
         }

@@ -32,9 +32,14 @@ impl Dispatch {
             ticks.tick().await;
             self.queue.sweep_ended().await;
             let stranded = self.state().egress.take_stranded();
-            for (pool, ready) in stranded {
-                self.fail(ready, &no_source(&pool), Context::default()).await;
+            for (pool, waiting) in stranded {
+                self.fail(waiting.ready, &no_source(&pool), Context::default()).await;
             }
+            let unsaved = self.state().egress.has_unsaved();
+            if unsaved {
+                self.save_egress().await;
+            }
+            self.tell_decisions();
             if self.may_start() {
                 let waiting = self.state().egress.waiting_sites();
                 self.balance_all(&waiting);
@@ -80,9 +85,11 @@ impl Dispatch {
         let mut state = self.state();
         state.egress.look_for_sources(|source| self.connector.net.has_address(source.address));
         state.egress.sweep(now);
+        state.egress.review_quarantine(now);
+        state.egress.note_counts(now.before(2 * AGE_EVERY));
         state.routes.retain(|_, route| route.until > now);
         let state = &mut *state;
         let egress = &state.egress;
-        state.sites.retain(|site, _| egress.has_site(site));
+        state.ways.retain(|(site, host_set), _| egress.has_line(site, host_set));
     }
 }

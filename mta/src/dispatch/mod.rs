@@ -7,31 +7,41 @@
 mod connection;
 mod content;
 mod explain;
+mod hearing;
 mod housekeeping;
+mod item;
 mod report;
 mod signing;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use prometheus::IntGauge;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay_config::Config;
-use relay_config::config::Delivery as DeliveryConfig;
 use relay_config::responses::Classifier;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
-use crate::egress::{Action, ConnectionId, Egress, LaneKey, Refused, SiteKind, Sources};
+use crate::egress::{
+    Action, ConnectionId, Destination, Egress, Kept, LaneKey, Listed, Refused, Settings, SiteKind,
+    Sources, Waits,
+};
 use crate::message::{Delivery, DeliveryId, Failure, Scope, Timestamp};
 use crate::metrics::{self, Topic, limit_hit};
-use crate::outcome::Context;
+use crate::outcome::{Context, verdict};
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
 use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
+use crate::spool::Family;
+
+use hearing::Way;
+use item::Waiting;
 
 pub use explain::{Explained, Found};
 
@@ -55,14 +65,16 @@ static RESOLVING: LazyLock<IntGauge> = LazyLock::new(|| {
 static ROUTES: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge(Topic::Connections, "tambo_routes", "Domains whose route is remembered")
 });
-static SITES: LazyLock<IntGauge> = LazyLock::new(|| {
-    metrics::gauge(Topic::Connections, "tambo_sites", "Sites that mail waited for a while ago")
+static HOST_SETS: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Sets of hosts that mail waited for a while ago";
+    metrics::gauge(Topic::Connections, "tambo_host_sets", help)
 });
 
 /// Makes the metrics of deliveries known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&CONNECTIONS, &READY, &RESOLVING, &ROUTES, &SITES]);
+    metrics::declare(&[&CONNECTIONS, &READY, &RESOLVING, &ROUTES, &HOST_SETS]);
     connection::declare_metrics();
+    hearing::declare_metrics();
     report::declare_metrics();
     crate::policy::dkim::declare_metrics();
 }
@@ -87,12 +99,12 @@ pub struct Dispatch {
 }
 
 struct State {
-    egress: Egress<Ready>,
+    egress: Egress<Waiting>,
     routes: HashMap<Arc<str>, Arc<Route>>,
     /// Domains that are being looked up, and what waits for it.
     resolving: HashMap<Arc<str>, Vec<Ready>>,
-    /// The way to each site that has something to do.
-    sites: HashMap<Arc<str>, Arc<Route>>,
+    /// The way to each set of hosts of a site that has something to do.
+    ways: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
     wakers: HashMap<ConnectionId, Arc<Notify>>,
 }
 
@@ -108,8 +120,8 @@ pub struct Parts {
     pub policy: Arc<Policy>,
     /// What peers mean when they refuse.
     pub classifier: Arc<Classifier>,
-    /// Sources and pools.
-    pub sources: Sources,
+    /// What holds now.
+    pub config: Arc<Config>,
     /// Who signs.
     pub signing: Signing,
     /// For jitter and the order of equal hosts.
@@ -119,9 +131,7 @@ pub struct Parts {
 impl Dispatch {
     /// Takes what the queue hands out from now on.
     pub fn start(parts: Parts) -> Arc<Self> {
-        let delivery = parts.connector.delivery.get();
-        let egress =
-            Egress::new(parts.sources, (&delivery.limits).into(), connections_max(&delivery));
+        let egress = egress(&parts);
         let dispatch = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             queue: parts.queue,
@@ -133,7 +143,7 @@ impl Dispatch {
                 egress,
                 routes: HashMap::new(),
                 resolving: HashMap::new(),
-                sites: HashMap::new(),
+                ways: HashMap::new(),
                 wakers: HashMap::new(),
             }),
             random: Mutex::new(StdRng::seed_from_u64(parts.seed)),
@@ -153,7 +163,6 @@ impl Dispatch {
     pub fn reload(&self, config: &Arc<Config>, policy: Arc<Policy>, signing: Signing) {
         let present =
             |source: &relay_config::config::Source| self.connector.net.has_address(source.address);
-        let sources = Sources::new(&config.sources, &config.pools, present);
         let delivery = &config.delivery;
         self.resolver.set(self.resolver.get().reloaded(Arc::clone(config)));
         self.policy.set(policy);
@@ -161,7 +170,8 @@ impl Dispatch {
         self.signing.set(signing);
         self.connector.delivery.set(delivery.clone());
         let mut state = self.state();
-        state.egress.reconfigure(sources, (&delivery.limits).into(), connections_max(delivery));
+        let (sources, pools) = (&config.sources, &config.pools);
+        state.egress.reconfigure(sources, pools, present, settings(config), self.queue.now());
         state.routes.clear();
     }
 
@@ -195,11 +205,11 @@ impl Dispatch {
         let state = self.state();
         metrics::set(&RESOLVING, state.resolving.len());
         metrics::set(&ROUTES, state.routes.len());
-        metrics::set(&SITES, state.sites.len());
+        metrics::set(&HOST_SETS, state.ways.len());
     }
 
-    /// Each source with its pools and whether this machine has its address.
-    pub fn sources(&self) -> Vec<(Arc<relay_config::config::Source>, Vec<Arc<str>>, bool)> {
+    /// Each source with its pools and how it stands.
+    pub fn sources(&self) -> Vec<Listed> {
         self.state().egress.sources().list()
     }
 
@@ -235,18 +245,20 @@ impl Dispatch {
         route: &Arc<Route>,
         ready: Ready,
         now: Timestamp,
-    ) -> Result<(), Box<(Ready, Failure)>> {
+    ) -> Result<(), Box<NoPlace>> {
         let pool = self.pool_of(state, &ready);
-        let kind = if route.smarthost { SiteKind::Smarthost } else { SiteKind::Mx };
-        state.sites.insert(Arc::clone(&route.site), Arc::clone(route));
+        let to = destination(route);
+        let way = (Arc::clone(&to.site), Arc::clone(&to.host_set));
+        state.ways.insert(way, Arc::clone(route));
         let key = lane_key(&ready.delivery);
-        let pushed = state.egress.push((&route.site, kind), &pool, key, ready, now);
-        pushed.map_err(|(ready, refused)| {
-            let failure = match refused {
-                Refused::Unreachable(failure) => failure,
-                Refused::NoSource => no_source(&pool),
-            };
-            Box::new((ready, failure))
+        let waiting = Waiting::new(ready, &self.classifier.get());
+        let pushed = state.egress.push(&to, &pool, key, waiting, now);
+        pushed.map_err(|(Waiting { ready, .. }, refused)| {
+            Box::new(match refused {
+                Refused::Unreachable(failure) => NoPlace::Fails(ready, failure),
+                Refused::NoSource => NoPlace::Fails(ready, no_source(&pool)),
+                Refused::Waits(waits) => NoPlace::Waits(ready, waits),
+            })
         })
     }
 
@@ -263,8 +275,12 @@ impl Dispatch {
                         waker.notify_one();
                     }
                 }
-                Action::Open { connection, site, source } => {
-                    let Some(route) = state.sites.get(&site).cloned() else { continue };
+                Action::Open { connection, site, host_set, source } => {
+                    let way = (site, host_set);
+                    let Some(route) = state.ways.get(&way).cloned() else {
+                        state.egress.closed(connection, self.queue.now());
+                        continue;
+                    };
                     let waker = Arc::new(Notify::new());
                     state.wakers.insert(connection, Arc::clone(&waker));
                     let me = Arc::clone(&me);
@@ -282,24 +298,25 @@ impl Dispatch {
             let _turn = self.lookups.acquire().await;
             self.resolver.get().route(&name, self.queue.now()).await
         };
-        let failed = match found {
-            Ok(route) => self.place(&name, &Arc::new(route)),
+        let failed: Vec<(Ready, Failure)> = match found {
+            Ok(route) => {
+                let route = Arc::new(route);
+                let without = self.place(&name, &route);
+                self.find_no_place(without, Some(&route)).await;
+                return;
+            }
             Err(failure) => {
                 let waiting = self.state().resolving.remove(&name).unwrap_or_default();
                 waiting.into_iter().map(|ready| (ready, failure.clone())).collect()
             }
         };
         for (ready, failure) in failed {
-            let site = self.state().routes.get(&name).map(|route| route.site.to_string());
-            let context = Context {
-                site: Some(site.unwrap_or_else(|| name.to_string())),
-                ..Context::default()
-            };
+            let context = Context { site: Some(name.to_string()), ..Context::default() };
             self.fail(ready, &failure, context).await;
         }
     }
 
-    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<(Ready, Failure)> {
+    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<NoPlace> {
         let now = self.queue.now();
         let mut state = self.state();
         let waiting = state.resolving.remove(name).unwrap_or_default();
@@ -311,12 +328,25 @@ impl Dispatch {
             }
         }
         state.routes.insert(Arc::clone(name), Arc::clone(route));
-        let mut failed = Vec::new();
+        let mut without = Vec::new();
         for ready in waiting {
-            failed.extend(self.push(&mut state, route, ready, now).err().map(|item| *item));
+            without.extend(self.push(&mut state, route, ready, now).err().map(|item| *item));
         }
         self.balance(&mut state, &route.site);
-        failed
+        without
+    }
+
+    /// Deliveries that cannot wait in memory for their destination.
+    async fn find_no_place(&self, without: Vec<NoPlace>, route: Option<&Route>) {
+        for item in without {
+            match item {
+                NoPlace::Fails(ready, failure) => {
+                    let context = route.map_or_else(Context::default, Context::at);
+                    self.fail(ready, &failure, context).await;
+                }
+                NoPlace::Waits(ready, waits) => self.postpone(ready, &waits, route),
+            }
+        }
     }
 
     /// An operator has a delivery's route looked up again: it goes by that at once, unless it is
@@ -359,24 +389,48 @@ impl Dispatch {
     ) {
         // Its address is gone: that is the source's fault, not the site's, and the others go on.
         let lost = failure.scope == Scope::Path && !self.connector.net.has_address(source.address);
+        if let Some(pool) = self.state().egress.pool_of(id)
+            && failure.phase.is_some()
+        {
+            let verdict = verdict(&self.classifier.get(), failure, route.provider.as_deref());
+            let way = Way { route, source: &source.name, pool: &pool, transactions: 0 };
+            self.hear_greeting(&way, &verdict, &failure.reply.text);
+        }
         let failed = {
             let mut state = self.state();
+            let now = self.queue.now();
             if lost {
                 tracing::error!(source = %source.name, cause = %failure.cause, "a source cannot be used");
-                state.egress.source_lost(&source.name);
+                state.egress.source_lost(&source.name, now);
             }
-            let failed = state.egress.failed_to_open(id, failure, self.queue.now());
+            let failed = state.egress.failed_to_open(id, failure, now);
             // Another source of the pool may go on at once.
             self.balance(&mut state, &route.site);
             failed
         };
-        for ready in failed {
-            let context = Context {
-                site: Some(route.site.to_string()),
-                source: Some(source.name.to_string()),
-                ..Context::default()
-            };
-            self.fail(ready, failure, context).await;
+        self.tell_decisions();
+        for Waiting { ready, .. } in failed {
+            let source = Some(source.name.to_string());
+            self.fail(ready, failure, Context { source, ..Context::at(route) }).await;
+        }
+    }
+}
+
+/// A delivery that cannot wait in memory for its destination.
+enum NoPlace {
+    /// It has failed, for now.
+    Fails(Ready, Failure),
+    /// Something of ours keeps it.
+    Waits(Ready, Waits),
+}
+
+impl Context {
+    /// At the site of a route.
+    fn at(route: &Route) -> Self {
+        Self {
+            site: Some(route.site.to_string()),
+            provider: route.provider.as_ref().map(ToString::to_string),
+            ..Self::default()
         }
     }
 }
@@ -385,7 +439,7 @@ impl Outlet for Dispatch {
     fn ready(&self, deliveries: Vec<Ready>) {
         let now = self.queue.now();
         let Some(me) = self.me.upgrade() else { return };
-        let mut failed = Vec::new();
+        let mut without = Vec::new();
         let mut touched: Vec<Arc<str>> = Vec::new();
         let mut state = self.state();
         for ready in deliveries {
@@ -400,9 +454,8 @@ impl Outlet for Dispatch {
                 if !touched.contains(&route.site) {
                     touched.push(Arc::clone(&route.site));
                 }
-                failed.extend(
-                    self.push(&mut state, &route, ready, now).err().map(|item| (item, route)),
-                );
+                let pushed = self.push(&mut state, &route, ready, now);
+                without.extend(pushed.err().map(|item| (*item, route)));
                 continue;
             }
             let waiting = state.resolving.entry(Arc::clone(&domain)).or_default();
@@ -416,13 +469,10 @@ impl Outlet for Dispatch {
             self.balance(&mut state, &site);
         }
         drop(state);
-        if !failed.is_empty() {
+        if !without.is_empty() {
             tokio::spawn(async move {
-                for (item, route) in failed {
-                    let (ready, failure) = *item;
-                    let context =
-                        Context { site: Some(route.site.to_string()), ..Context::default() };
-                    me.fail(ready, &failure, context).await;
+                for (item, route) in without {
+                    me.find_no_place(vec![item], Some(&route)).await;
                 }
             });
         }
@@ -436,12 +486,58 @@ impl Outlet for Dispatch {
         {
             return Some(waiting.remove(place));
         }
-        state.egress.take(&lane_key(delivery), wanted)
+        let taken = state.egress.take(&lane_key(delivery), |it: &Waiting| wanted(&it.ready));
+        taken.map(|waiting| waiting.ready)
     }
 }
 
-fn connections_max(delivery: &DeliveryConfig) -> usize {
-    usize::try_from(delivery.connections).unwrap_or(usize::MAX)
+/// Egress as it was left: what must not be forgotten is read from the spool.
+fn egress(parts: &Parts) -> Egress<Waiting> {
+    let config = &parts.config;
+    let present =
+        |source: &relay_config::config::Source| parts.connector.net.has_address(source.address);
+    let sources = Sources::new(&config.sources, &config.pools, present);
+    let mut egress = Egress::new(sources, settings(config), parts.queue.now());
+    let mut kept = Vec::new();
+    let from = Egress::<Waiting>::keys();
+    let scanned = parts.queue.spool().scan(
+        Family::State,
+        from,
+        &[from, &[u8::MAX]].concat(),
+        &mut |key, value| {
+            kept.push(Kept { key: key.to_vec(), value: Bytes::copy_from_slice(value) });
+            ControlFlow::Continue(())
+        },
+    );
+    if let Err(error) = scanned {
+        tracing::error!(%error, "what was known of sources cannot be read");
+    }
+    let count = kept.len();
+    let unread = egress.restore(kept);
+    for key in &unread {
+        tracing::error!(key, "what was known of a source cannot be read; was it written by a later version?");
+    }
+    tracing::info!(records = count - unread.len(), "sources are as they were left");
+    egress
+}
+
+/// What the operator decided of egress.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        providers: config.providers.clone(),
+        connections_max: usize::try_from(config.delivery.connections).unwrap_or(usize::MAX),
+        swap: config.swap.clone(),
+    }
+}
+
+/// Where a route leads, for egress.
+fn destination(route: &Route) -> Destination {
+    let kind = match &route.provider {
+        _ if route.smarthost => SiteKind::Smarthost,
+        Some(provider) => SiteKind::Provider(Arc::clone(provider)),
+        None => SiteKind::Mx,
+    };
+    Destination { site: Arc::clone(&route.site), host_set: Arc::clone(&route.host_set), kind }
 }
 
 fn lane_key(delivery: &Delivery) -> LaneKey {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::{Histogram, IntCounter};
 use relay_config::config::DsnPolicy;
-use relay_config::responses::Category;
+use relay_config::responses::{Category, Mail, Verdict};
 
+use crate::egress::Waits;
 use crate::message::{
     Address, Delivery, Event, EventKind, Failure, Message, Outcome, Submission, Timestamp,
 };
@@ -16,6 +17,7 @@ use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outcome::{self, Context, Notice, Told, What};
 use crate::queue::state::{self, Changes, Through};
 use crate::queue::{HeldBody, LeverError, Ready};
+use crate::smtp_out::Route;
 
 use super::Dispatch;
 
@@ -53,9 +55,14 @@ static NOTICES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     metrics::counters(Topic::Delivery, "tambo_notices_total", help, vec![kind])
 });
 
+static WAITING: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Deliveries put back to disk because a limit of ours kept them";
+    metrics::counter(Topic::Delivery, "tambo_postponed_total", help)
+});
+
 /// Makes the metrics of this file known.
 pub(super) fn declare_metrics() {
-    metrics::declare(&[&OUTCOMES, &FAILURES, &DELIVERED_SECONDS, &NOTICES]);
+    metrics::declare(&[&OUTCOMES, &FAILURES, &DELIVERED_SECONDS, &NOTICES, &WAITING]);
 }
 
 impl Dispatch {
@@ -64,30 +71,37 @@ impl Dispatch {
         &self,
         mut ready: Ready,
         outcomes: Vec<Outcome>,
+        verdicts: Vec<Option<Verdict>>,
         context: Context,
         body: Option<&[Bytes]>,
     ) {
         let now = self.queue.now();
+        let means: Vec<Option<Mail>> =
+            verdicts.iter().map(|it| it.as_ref().map(|verdict| verdict.mail)).collect();
         let through = Through { source: context.source.clone(), mx: context.mx.clone() };
         let changes = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             let schedule = &self.queue.options().schedule;
-            state::attempted(&mut ready.delivery, outcomes, through, schedule, now, &mut random)
+            let delivery = &mut ready.delivery;
+            state::attempted(delivery, outcomes, &means, through, schedule, now, &mut random)
         };
-        self.write(ready, &changes, context, body).await;
+        self.write(ready, &changes, &verdicts, context, body).await;
     }
 
     /// An attempt failed for all recipients alike.
     pub(super) async fn fail(&self, ready: Ready, failure: &Failure, mut context: Context) {
         let outcomes = vec![Outcome::Failed(failure.clone()); ready.recipients().len()];
         context.tls = None;
-        self.conclude(ready, outcomes, context, None).await;
+        let provider = context.provider.as_deref();
+        let verdict = outcome::verdict(&self.classifier.get(), failure, provider);
+        let verdicts = vec![Some(verdict); outcomes.len()];
+        self.conclude(ready, outcomes, verdicts, context, None).await;
     }
 
     /// Its time is over.
     pub(super) async fn expire(&self, mut ready: Ready) {
         let changes = state::expired(&mut ready.delivery);
-        self.write(ready, &changes, Context::default(), None).await;
+        self.give_up(ready, &changes).await;
     }
 
     /// An operator gives a delivery up.
@@ -98,14 +112,45 @@ impl Dispatch {
     ) -> Result<(), LeverError> {
         let mut ready = self.queue.take(id).await?;
         let changes = state::bounced_by_operator(&mut ready.delivery, why);
-        self.write(ready, &changes, Context::default(), None).await;
+        self.give_up(ready, &changes).await;
         Ok(self.queue.barrier().await?)
+    }
+
+    async fn give_up(&self, ready: Ready, changes: &Changes) {
+        let outcomes = changes.transitions.iter().map(|transition| &transition.outcome);
+        let verdicts = outcome::verdicts(&self.classifier.get(), outcomes, None);
+        self.write(ready, changes, &verdicts, Context::default(), None).await;
+    }
+
+    /// Something of ours keeps a delivery: it waits on disk, and is told the first time.
+    pub(super) fn postpone(&self, ready: Ready, waits: &Waits, route: Option<&Route>) {
+        let delivery = &ready.delivery;
+        let fresh = delivery.attempts == 0 && delivery.due <= ready.message.id.time().after(FRESH);
+        let mut events = Vec::new();
+        if fresh {
+            for recipient in ready.recipients() {
+                let id = self.queue.next_id();
+                let mut event = Event::of_message(id, EventKind::Waiting, &ready.message);
+                event.recipient = Some(recipient.address.to_string());
+                event.site = route.map(|route| route.site.to_string());
+                event.provider = route.and_then(|it| it.provider.as_ref()).map(ToString::to_string);
+                event.detail = Some(waits.why.sentence());
+                event.next_attempt = Some(waits.until.to_rfc3339());
+                events.push(event);
+            }
+        }
+        WAITING.inc();
+        let message = ready.message.id;
+        if let Err(error) = self.queue.postpone(ready, waits.until, &events) {
+            tracing::error!(%message, %error, "what waits could not be written; it is looked at again");
+        }
     }
 
     async fn write(
         &self,
         ready: Ready,
         changes: &Changes,
+        verdicts: &[Option<Verdict>],
         mut context: Context,
         body: Option<&[Bytes]>,
     ) {
@@ -116,9 +161,7 @@ impl Dispatch {
         let notice = self.notice(&ready, changes, &context, body).await;
         let ids = || self.queue.next_id();
         let (delivery, message) = (&ready.delivery, &ready.message);
-        // Which provider a site belongs to is not known yet: only rules for all are asked.
-        let verdicts = outcome::verdicts(&self.classifier.get(), changes, None);
-        let events = outcome::events(delivery, message, changes, &verdicts, &context, now, ids);
+        let events = outcome::events(delivery, message, changes, verdicts, &context, now, ids);
         for verdict in verdicts.iter().flatten() {
             FAILURES.count(&[verdict.category.word()]);
         }
@@ -136,7 +179,9 @@ impl Dispatch {
             );
         }
         let message = ready.message.id;
-        if let Err(error) = self.queue.conclude(ready, changes, &events, notice) {
+        // What egress decided because of it is on disk with it, or not at all.
+        let along = self.egress_changes();
+        if let Err(error) = self.queue.conclude(ready, changes, &events, notice, along) {
             tracing::error!(%message, %error, "an outcome could not be written; it will be attempted again");
         }
     }
@@ -279,6 +324,8 @@ fn kind_of(told: &[Told]) -> &'static str {
     }
 }
 
+/// A delivery that is due so soon after its acceptance has not been put back before.
+const FRESH: Duration = Duration::from_secs(1);
 /// What waited while the relay was stopped gets so long after its start before anybody is told that it
 /// is late.
 const FIRST_TRIES: Duration = Duration::from_mins(10);

@@ -10,9 +10,10 @@ use crate::message::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) site: Arc<str>,
+    pub(super) host_set: Arc<str>,
     pub(super) pool: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) state: ConnectionState,
@@ -28,19 +29,27 @@ pub(super) enum ConnectionState {
     Closing,
 }
 
+impl ConnectionState {
+    pub(super) fn is_at_work(self) -> bool {
+        matches!(self, Self::Opening | Self::Busy)
+    }
+}
+
 /// What is to be done to connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Open one; answer with [`Egress::opened`] or [`Egress::failed_to_open`].
+    /// Open one; answer with [`super::Egress::opened`] or [`super::Egress::failed_to_open`].
     Open {
         /// Its name.
         connection: ConnectionId,
-        /// Where to.
+        /// Whose limits hold.
         site: Arc<str>,
+        /// Where to.
+        host_set: Arc<str>,
         /// From where.
         source: Arc<Source>,
     },
-    /// It is idle and there is something to pull.
+    /// It is idle and there is something to pull, or another line needs its place.
     Wake(ConnectionId),
 }
 
@@ -48,11 +57,20 @@ pub enum Action {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pull<T> {
     /// Deliver this.
-    Deliver(T),
+    Deliver {
+        /// What was waiting.
+        item: T,
+        /// So many of its recipients, the first ones; the others wait.
+        recipients: u32,
+        /// RCPT in one transaction at most; `None`: no limit of the site.
+        per_message: Option<u32>,
+    },
     /// Nothing to do: keep the connection open until woken or idle for too long.
     Idle,
     /// Its path may go again then.
     Wait(Timestamp),
-    /// It has carried all that it may.
+    /// What it may send must be on disk first: save what [`super::Egress::to_save`] gives, then pull again.
+    Save,
+    /// It has carried all that it may, or others need its place.
     Close,
 }

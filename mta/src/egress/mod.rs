@@ -1,21 +1,55 @@
 //! Which delivery goes next, from which source, over which connection. Pure.
 //!
-//! Everything is per site: no list of all queues is ever walked. A site holds what is ready
-//! for it, lane by lane, and the connections that are open to it. [`Egress::balance`] says which
-//! connections to wake or to open; a connection that has finished a message pulls the next.
+//! Everything is per site: no list of all queues is ever walked. A site holds what is ready for it, line by
+//! line (a pool's mail for one set of hosts), and the connections that are open to it.
+//! [`Egress::balance`] says which connections to wake or to open; a connection that has finished a message
+//! pulls the next; what came of it is heard ([`Egress::heard`]) and changes what may go next.
 
+mod blame;
+mod books;
+mod budget;
+mod calendar;
 mod connection;
+mod decision;
+#[cfg(test)]
+mod examples;
+pub mod forecast;
+mod gate;
+mod halts;
+mod health;
+mod item;
+mod learned;
 mod limits;
+mod line;
+mod memory;
+mod open;
+mod order;
+mod path;
+mod pull;
+mod push;
 mod room;
+mod rotation;
 mod site;
-mod sites;
 mod sources;
+mod swap;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod view;
+pub mod warm_up;
 
+pub use blame::{Heard, Said};
+pub use books::{Egress, Settings};
 pub use connection::{Action, ConnectionId, Pull};
+pub use decision::{Decision, DecisionKind};
+pub use gate::Reason;
+pub use health::{Health, Why};
+pub use item::Item;
 pub use limits::Limits;
-pub use sites::{Egress, Refused, SiteKind};
-pub use sources::Sources;
+pub use memory::{Kept, Saving};
+pub use push::{Refused, Waits, WaitsFor};
+pub use site::{Destination, SiteKind};
+pub use sources::{Listed, Sources, Standing};
+pub use swap::{SourceLever, Wanted};
 pub use turns::LaneKey;
 pub use view::{Obstacle, PathView, SiteView};

@@ -1,89 +1,275 @@
-//! One site: its limits, its pools with what waits in them, its paths.
+//! One site: its limits, its pools with what waits in them, its paths, its hosts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::message::{Failure, Timestamp};
+use crate::message::{Failure, Lane, Priority, Timestamp};
 
+use super::budget::Budget;
 use super::connection::{ConnectionId, ConnectionState};
-use super::limits::{Limits, Spacing};
-use super::turns::Turns;
+use super::gate::{Gate, Reason};
+use super::limits::{Limits, Spacing, interval, minutely};
+use super::line::Line;
+use super::order::Order;
+use super::path::Path;
+use super::turns::LaneKey;
+use super::warm_up::Rules;
 
-/// Connections that may be coming up at a time before a burst is known to need more.
-const READY_PER_OPENING: usize = 4;
+/// Where mail goes, as far as egress must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Whose limits hold: a provider, or else the set of MX hosts, or a smarthost.
+    pub site: Arc<str>,
+    /// The hosts that take the mail of the domain: a provider has many such sets, each domain is reached at its own.
+    pub host_set: Arc<str>,
+    /// What bounds it.
+    pub kind: SiteKind,
+}
+
+/// What bounds a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteKind {
+    /// MX hosts of nobody that is known: the limits of everyone.
+    Mx,
+    /// Hosts of a provider: its own limits.
+    Provider(Arc<str>),
+    /// A server that takes our mail for others: no limit but the relay's.
+    Smarthost,
+}
+
+impl SiteKind {
+    /// The provider's name.
+    pub fn provider(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Provider(name) => Some(name),
+            Self::Mx | Self::Smarthost => None,
+        }
+    }
+}
 
 /// A destination.
 #[derive(Debug)]
 pub(super) struct Site<T> {
-    pub(super) limits: Limits,
-    pub(super) pools: BTreeMap<Arc<str>, PoolTurns<T>>,
+    pub(super) kind: SiteKind,
+    pub(super) pools: BTreeMap<Arc<str>, SitePool<T>>,
     pub(super) paths: HashMap<Arc<str>, Path>,
+    pub(super) hosts: HashMap<Arc<str>, HostSet>,
+    /// Connections of all sources.
     pub(super) open: u32,
-    pub(super) no_more_until: Timestamp,
+    opens: Spacing,
+    spacing: Spacing,
+    pub(super) budget: Budget,
+    /// Connections that have nothing to do, of all lines.
+    pub(super) idle: BTreeSet<ConnectionId>,
+    /// The priority of a line that has no connection, and for which there is none to be had.
+    pub(super) starving: Option<Priority>,
+}
+
+/// Servers that take the same mail.
+#[derive(Debug, Default)]
+pub(super) struct HostSet {
+    /// None could be reached; it is asked again then.
     pub(super) down: Option<(Timestamp, Failure)>,
+    /// One more connection failed while others were open.
+    pub(super) no_more_until: Timestamp,
+    /// Hosts that failed go behind the others until then.
     pub(super) avoid: BTreeMap<String, Timestamp>,
 }
 
 /// What waits for the sources of one pool.
 #[derive(Debug)]
-pub(super) struct PoolTurns<T> {
-    pub(super) turns: Turns<T>,
-    pub(super) idle: Vec<ConnectionId>,
-    pub(super) opening: usize,
-    pub(super) busy: usize,
+pub(super) struct SitePool<T> {
+    pub(super) limits: Limits,
+    pub(super) rules: Option<Rules>,
+    pub(super) lines: HashMap<Arc<str>, Line<T>>,
+    pub(super) order: Order,
+    /// Deliveries of each lane that wait in memory.
+    pub(super) lanes: HashMap<Lane, u32>,
+    pub(super) waiting: usize,
+    /// Connections of all lines, up or coming up …
+    pub(super) connections: usize,
+    /// … but for those that are idle.
+    pub(super) at_work: usize,
+    /// Share of the mail that waits for paths that keep theirs.
+    pub(super) aside: f64,
+    /// Recipients of trickles, and all, of a day.
+    pub(super) trickle: Trickle,
 }
 
-/// A source at the site.
-#[derive(Debug, Default)]
-pub(super) struct Path {
-    pub(super) open: u32,
-    pub(super) spacing: Spacing,
-    /// It could not be used, through a fault of its own: no connection before this.
-    pub(super) not_before: Timestamp,
+/// What keeps sources warm that the mail of a day would not need.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trickle {
+    pub(super) day: i32,
+    pub(super) all: u32,
+    pub(super) trickled: u32,
+}
+
+impl HostSet {
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.down.as_ref().is_none_or(|(until, _)| *until <= now)
+            && self.no_more_until <= now
+            && self.avoid.values().all(|until| *until <= now)
+    }
 }
 
 impl<T> Site<T> {
-    pub(super) fn pool(&mut self, name: &Arc<str>) -> &mut PoolTurns<T> {
-        self.pools.entry(Arc::clone(name)).or_default()
-    }
-}
-
-impl<T> PoolTurns<T> {
-    /// Up or coming up.
-    pub(super) fn connections(&self) -> usize {
-        self.opening + self.busy + self.idle.len()
-    }
-
-    /// A connection is in this state from now on.
-    pub(super) fn enter(&mut self, id: ConnectionId, state: ConnectionState) {
-        match state {
-            ConnectionState::Opening => self.opening += 1,
-            ConnectionState::Busy => self.busy += 1,
-            ConnectionState::Idle => self.idle.push(id),
-            ConnectionState::Closing => {}
+    pub(super) fn new(kind: SiteKind, limits: &Limits, started: Timestamp) -> Self {
+        let after = |every: Option<std::time::Duration>| {
+            Spacing::from(every.map_or(Timestamp::default(), |every| started.after(every)))
+        };
+        Self {
+            kind,
+            pools: BTreeMap::new(),
+            paths: HashMap::new(),
+            hosts: HashMap::new(),
+            open: 0,
+            opens: after(minutely(limits.connections_per_minute_total)),
+            spacing: after(limits.rate_total.map(interval)),
+            budget: Budget::default(),
+            idle: BTreeSet::new(),
+            starving: None,
         }
     }
 
-    /// A connection was in this state.
-    pub(super) fn leave(&mut self, id: ConnectionId, state: ConnectionState) {
-        match state {
-            ConnectionState::Opening => self.opening = self.opening.saturating_sub(1),
-            ConnectionState::Busy => self.busy = self.busy.saturating_sub(1),
-            ConnectionState::Idle => self.idle.retain(|idle| *idle != id),
-            ConnectionState::Closing => {}
+    /// When the site may be sent the next recipient, from any source.
+    pub(super) fn gate(&self, limits: &Limits, ends: Timestamp, now: Timestamp) -> Gate {
+        let mut gate = Gate::OPEN;
+        if limits.rate_total.is_some() {
+            gate = gate.and(Gate::until(self.spacing.next(), Reason::RateTotal));
+        }
+        if let Some(cap) = limits.per_day_total
+            && self.budget.left(cap) == 0
+        {
+            gate = gate.and(Gate::until(ends.max(now), Reason::DayTotalSpent(cap)));
+        }
+        gate
+    }
+
+    /// When the next connection may be opened.
+    pub(super) fn opens(&self) -> Gate {
+        Gate::until(self.opens.next(), Reason::ConnectionsPerMinute)
+    }
+
+    /// A connection is being opened.
+    pub(super) fn opening(&mut self, limits: &Limits, now: Timestamp) {
+        self.open += 1;
+        if let Some(every) = minutely(limits.connections_per_minute_total) {
+            self.opens.take(every, 1, now);
         }
     }
 
-    /// What waits is more than those that are there, or coming, will soon have carried.
-    pub(super) fn wants_more(&self) -> bool {
-        let waiting = self.turns.len();
-        waiting > READY_PER_OPENING * self.opening + self.busy.min(waiting)
-            || (waiting > 0 && self.opening + self.busy == 0)
+    /// So many recipients go now.
+    pub(super) fn carries(&mut self, recipients: u32, limits: &Limits, now: Timestamp) {
+        if let Some(rate) = limits.rate_total {
+            self.spacing.take(interval(rate), recipients, now);
+        }
+        self.budget.take(recipients);
+    }
+
+    /// A line of a pool has changed: whether it wants a connection.
+    pub(super) fn settle(&mut self, pool: &str, host_set: &Arc<str>) {
+        let Some(pool) = self.pools.get_mut(pool) else { return };
+        let Some(line) = pool.lines.get(host_set) else { return };
+        let wants = line.wants();
+        let empty = line.is_empty();
+        pool.order.set(host_set, wants);
+        if empty {
+            pool.lines.remove(host_set);
+        }
+    }
+
+    /// Deliveries that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.pools.values().map(|pool| pool.waiting).sum()
+    }
+
+    /// Whether anything of it must be remembered.
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        self.open == 0
+            && self.spacing.next() <= now
+            && self.opens.next() <= now
+            && self.pools.values().all(|pool| pool.waiting == 0)
+            && self.hosts.values().all(|hosts| hosts.is_idle(now))
+            && !self.is_counted()
+            && self.paths.values().all(|path| !path.is_worth_keeping(now))
+    }
+
+    fn is_counted(&self) -> bool {
+        let capped = self.pools.values().any(|pool| pool.limits.per_day_total.is_some());
+        capped && self.budget.used() > 0
+    }
+
+    /// Forgets what is over.
+    pub(super) fn tidy(&mut self, now: Timestamp) {
+        self.hosts.retain(|_, hosts| !hosts.is_idle(now));
+        self.paths.retain(|_, path| path.open > 0 || path.is_worth_keeping(now));
     }
 }
 
-impl<T> Default for PoolTurns<T> {
-    fn default() -> Self {
-        Self { turns: Turns::default(), idle: Vec::new(), opening: 0, busy: 0 }
+impl<T> SitePool<T> {
+    pub(super) fn new(limits: Limits, rules: Option<Rules>) -> Self {
+        Self {
+            limits,
+            rules,
+            lines: HashMap::new(),
+            order: Order::default(),
+            lanes: HashMap::new(),
+            waiting: 0,
+            connections: 0,
+            at_work: 0,
+            aside: 0.0,
+            trickle: Trickle::default(),
+        }
+    }
+
+    /// A delivery waits in a line: at its end, or where it was (`first`).
+    pub(super) fn put(
+        &mut self,
+        host_set: &Arc<str>,
+        source: Option<&Arc<str>>,
+        key: LaneKey,
+        item: T,
+        first: bool,
+    ) {
+        *self.lanes.entry(key.1).or_default() += 1;
+        self.waiting += 1;
+        let line = self.lines.entry(Arc::clone(host_set)).or_default();
+        if first {
+            line.push_front(source, key, item);
+        } else {
+            line.push(source, key, item);
+        }
+    }
+
+    /// Deliveries have left a line.
+    pub(super) fn left(&mut self, lane: Lane) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(count) = self.lanes.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.lanes.remove(&lane);
+            }
+        }
+    }
+
+    /// A connection goes from one state to another.
+    pub(super) fn moves(
+        &mut self,
+        host_set: &Arc<str>,
+        id: ConnectionId,
+        source: &Arc<str>,
+        (before, after): (Option<ConnectionState>, Option<ConnectionState>),
+    ) {
+        let line = self.lines.entry(Arc::clone(host_set)).or_default();
+        if let Some(before) = before {
+            line.leave(id, source, before);
+            self.connections -= usize::from(before != ConnectionState::Closing);
+            self.at_work -= usize::from(before.is_at_work());
+        }
+        if let Some(after) = after {
+            line.enter(id, source, after);
+            self.connections += usize::from(after != ConnectionState::Closing);
+            self.at_work += usize::from(after.is_at_work());
+        }
     }
 }

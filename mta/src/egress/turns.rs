@@ -36,6 +36,17 @@ impl<T> Turns<T> {
         self.count == 0
     }
 
+    /// The one that is next in turn.
+    pub fn front(&self) -> Option<&T> {
+        let key = self.order.values().next()?.front()?;
+        self.lanes.get(key)?.front()
+    }
+
+    /// The priority and lane whose turn is next.
+    pub fn head(&self) -> Option<Lane> {
+        self.order.values().next().and_then(|turns| turns.front()).map(|key| key.1)
+    }
+
     /// The highest priority that waits.
     pub fn highest(&self) -> Option<Priority> {
         self.order.keys().next().map(|Reverse(priority)| *priority)
@@ -51,23 +62,23 @@ impl<T> Turns<T> {
         self.lane(key).push_front(item);
     }
 
-    /// The next in turn.
-    pub fn pop(&mut self) -> Option<T> {
+    /// The next in turn, with its lane.
+    pub fn pop(&mut self) -> Option<(LaneKey, T)> {
         let mut first = self.order.first_entry()?;
         let turns = first.get_mut();
         let key = turns.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
-        let item = lane.pop_front();
+        let item = lane.pop_front()?;
         if lane.is_empty() {
             self.lanes.remove(&key);
             if turns.is_empty() {
                 first.remove();
             }
         } else {
-            turns.push_back(key);
+            turns.push_back(key.clone());
         }
         self.count -= 1;
-        item
+        Some((key, item))
     }
 
     /// Takes out one that `wanted` knows.
@@ -83,8 +94,31 @@ impl<T> Turns<T> {
         item
     }
 
+    /// Takes out all that `wanted` knows.
+    pub fn take_all(&mut self, wanted: impl Fn(&T) -> bool) -> Vec<(LaneKey, T)> {
+        let mut taken = Vec::new();
+        let mut emptied = Vec::new();
+        for (key, lane) in &mut self.lanes {
+            if !lane.iter().any(&wanted) {
+                continue;
+            }
+            let (wanted, kept): (Vec<T>, Vec<T>) = lane.drain(..).partition(&wanted);
+            lane.extend(kept);
+            taken.extend(wanted.into_iter().map(|item| (key.clone(), item)));
+            if lane.is_empty() {
+                emptied.push(key.clone());
+            }
+        }
+        for key in emptied {
+            self.lanes.remove(&key);
+            self.leave_order(&key);
+        }
+        self.count -= taken.len();
+        taken
+    }
+
     /// Takes out all of them.
-    pub fn drain(&mut self) -> Vec<T> {
+    pub fn drain(&mut self) -> Vec<(LaneKey, T)> {
         std::iter::from_fn(|| self.pop()).collect()
     }
 
@@ -121,7 +155,8 @@ mod tests {
             turns.push(key.clone(), *item);
         }
         assert_eq!(turns.len(), pushed.len());
-        let order = turns.drain().join(" ");
+        let order: Vec<_> = turns.drain().into_iter().map(|(_, item)| item).collect();
+        let order = order.join(" ");
         assert!(turns.is_empty() && turns.lanes.is_empty() && turns.order.is_empty());
         order
     }
@@ -152,7 +187,9 @@ mod tests {
         assert!(turns.is_empty());
         assert_eq!(turns.pop(), None);
         turns.push(a.clone(), 4);
-        turns.push_front(a, 3);
-        assert_eq!(turns.drain(), [3, 4]);
+        turns.push_front(a.clone(), 3);
+        turns.push(key("y.pe", 0, 1), 5);
+        assert_eq!(turns.take_all(|item| *item > 3).len(), 2);
+        assert_eq!((turns.len(), turns.drain()), (1, vec![(a, 3)]));
     }
 }

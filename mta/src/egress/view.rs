@@ -5,10 +5,16 @@ use std::sync::Arc;
 
 use relay_config::config::Source;
 
-use crate::message::Timestamp;
+use crate::message::{Lane, Priority, Timestamp};
 
+use super::Item;
+use super::books::{Egress, limits_of, rules_of};
+use super::gate::{Gate, Reason};
+use super::health::{Health, Why};
 use super::limits::Limits;
-use super::sites::{Egress, SOON, SiteKind};
+use super::path::{Path, Terms};
+use super::rotation::{Choice, SOON};
+use super::site::{Destination, Site, SitePool};
 
 /// What is known of a site for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +42,20 @@ pub struct PathView {
     pub open: u32,
     /// What stands in its way; nothing: it may go now.
     pub obstacle: Option<Obstacle>,
+    /// How it stands there.
+    pub health: Health,
+    /// What made it so.
+    pub why: Option<Why>,
+    /// Recipients of this day.
+    pub used: u32,
+    /// What it may send on this day; `None`: no cap.
+    pub cap: Option<u32>,
+    /// Connections that it may have: as configured, or fewer.
+    pub connections: u32,
+    /// Transactions of one connection.
+    pub messages: u32,
+    /// Recipients an hour that it may send now; `None`: no pace is set.
+    pub per_hour: Option<u32>,
 }
 
 /// Something that stands in the way.
@@ -43,145 +63,133 @@ pub struct PathView {
 pub enum Obstacle {
     /// This machine does not have the source's address.
     AddressMissing,
+    /// The source is stopped, with the word for how.
+    Stopped(&'static str),
     /// The source has all its connections to the site.
     Connections(u32),
     /// All sources together have all theirs.
     ConnectionsTotal(u32),
     /// The relay has all of its own.
     ConnectionsOfRelay(usize),
-    /// The source could not be used a moment ago; it rests until then.
-    Rests(Timestamp),
-    /// Its rate lets the next one go then.
-    Rate(Timestamp),
+    /// Kept by this until then.
+    Kept(Reason, Timestamp),
     /// The site refused one more connection; no more are opened until then.
     NoMore(Timestamp),
-    /// The site could not be reached; it is asked again then.
+    /// The hosts could not be reached; they are asked again then.
     Down(Timestamp, String),
 }
 
-impl<T> Egress<T> {
-    /// What is known of the site, for mail of this pool.
-    pub fn view(&self, name: &str, kind: SiteKind, pool: &str, now: Timestamp) -> SiteView {
-        let site = self.sites.get(name);
-        let limits = match (site, kind) {
-            (Some(site), _) => site.limits.clone(),
-            (None, SiteKind::Mx) => self.mx_limits.clone(),
-            (None, SiteKind::Smarthost) => Limits::NONE,
-        };
-        let open = site.map_or(0, |site| site.open);
+impl<T: Item> Egress<T> {
+    /// What is known of the destination, for mail of this pool.
+    pub fn view(&self, to: &Destination, pool: &str, now: Timestamp) -> SiteView {
+        let site = self.sites.get(&to.site);
+        let known = site.and_then(|site| site.pools.get(pool));
+        let limits = known.map_or_else(
+            || limits_of(&self.settings.providers, &to.kind, pool),
+            |pool| pool.limits.clone(),
+        );
+        let rules = rules_of(&self.sources, &to.kind, pool);
+        let day = self.sources.day_of(pool, now);
+        let terms = Terms { limits: &limits, day, rules: rules.as_ref() };
+        let paths: Vec<PathView> = self
+            .sources
+            .active(pool)
+            .iter()
+            .filter_map(|name| self.sources.get(name))
+            .map(|source| self.path_view(site, source, terms, now))
+            .collect();
+        let obstacles = self.obstacles(site, to, &limits, day.ends, now);
+        SiteView {
+            open: site.map_or(0, |site| site.open),
+            waiting: site.map_or(0, Site::waiting),
+            next: self.next_source(site, pool, terms, now),
+            limits,
+            obstacles,
+            paths,
+        }
+    }
+
+    fn obstacles(
+        &self,
+        site: Option<&Site<T>>,
+        to: &Destination,
+        limits: &Limits,
+        ends: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
-        if let Some((until, failure)) =
-            site.and_then(|site| site.down.as_ref()).filter(|(until, _)| *until > now)
-        {
+        let open = site.map_or(0, |site| site.open);
+        let hosts = site.and_then(|site| site.hosts.get(&to.host_set));
+        let down = hosts.and_then(|hosts| hosts.down.as_ref());
+        if let Some((until, failure)) = down.filter(|(until, _)| *until > now) {
             obstacles.push(Obstacle::Down(*until, failure.cause.clone()));
         }
         if open >= limits.connections_total {
             obstacles.push(Obstacle::ConnectionsTotal(limits.connections_total));
         }
-        if let Some(site) = site.filter(|site| site.no_more_until > now && site.open > 0) {
-            obstacles.push(Obstacle::NoMore(site.no_more_until));
+        if let Some(hosts) = hosts.filter(|hosts| hosts.no_more_until > now && open > 0) {
+            obstacles.push(Obstacle::NoMore(hosts.no_more_until));
         }
-        if self.connections.len() >= self.connections_max {
-            obstacles.push(Obstacle::ConnectionsOfRelay(self.connections_max));
+        if self.connections.len() >= self.settings.connections_max {
+            obstacles.push(Obstacle::ConnectionsOfRelay(self.settings.connections_max));
         }
-        let paths = self.sources.of_pool(pool);
-        let paths: Vec<PathView> = paths
-            .map(|(source, present)| {
-                let path = site.and_then(|site| site.paths.get(&source.name));
-                let open = path.map_or(0, |path| path.open);
-                let obstacle = match path {
-                    _ if !present => Some(Obstacle::AddressMissing),
-                    Some(path) if path.not_before > now => Some(Obstacle::Rests(path.not_before)),
-                    Some(_) if open >= limits.connections => {
-                        Some(Obstacle::Connections(limits.connections))
-                    }
-                    Some(path)
-                        if limits.rate.is_some() && path.spacing.next() > now.after(SOON) =>
-                    {
-                        Some(Obstacle::Rate(path.spacing.next()))
-                    }
-                    _ => None,
-                };
-                PathView { source, open, obstacle }
-            })
-            .collect();
-        let may = |name: &Arc<str>| {
-            paths.iter().any(|path| path.source.name == *name && path.obstacle.is_none())
-        };
-        let next = self.sources.peek(pool, may);
-        let waiting = site.map_or(0, |site| site.pools.values().map(|it| it.turns.len()).sum());
-        SiteView { limits, open, waiting, obstacles, paths, next }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use relay_config::config::{Pool, Rotation};
-    use relay_config::values::Rate;
-
-    use super::super::connection::Action;
-    use super::super::sources::Sources;
-    use super::*;
-    use crate::message::{Lane, Priority};
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-
-    fn egress(limits: Limits) -> Egress<u32> {
-        let source = |name: &str| {
-            Arc::new(Source {
-                name: name.into(),
-                address: "127.0.0.1".parse().unwrap(),
-                public: "127.0.0.1".parse().unwrap(),
-                helo: name.to_owned(),
-            })
-        };
-        let names = ["a", "b", "gone"];
-        let pool = Pool {
-            name: "p".into(),
-            sources: names.map(Into::into).to_vec(),
-            standby: vec![],
-            rotation: Rotation::RoundRobin,
-        };
-        let sources =
-            Sources::new(&names.map(source), &[Arc::new(pool)], |source| &*source.name != "gone");
-        Egress::new(sources, limits, 10)
+        let gate = site.map_or(Gate::OPEN, |site| site.gate(limits, ends, now));
+        obstacles.extend(gate.kept(now).map(|(reason, until)| Obstacle::Kept(reason, until)));
+        obstacles
     }
 
-    #[test]
-    fn each_source_tells_what_stands_in_its_way() {
-        let rate = Some(Rate { count: 1, per: Duration::from_mins(1) });
-        let limits =
-            Limits { connections: 1, connections_total: 2, messages_per_connection: 5, rate };
-        let mut egress = egress(limits);
-        let (site, pool): (Arc<str>, Arc<str>) = ("mx.x.pe".into(), "p".into());
-        let look = |egress: &Egress<u32>| {
-            let view = egress.view(&site, SiteKind::Mx, &pool, NOW);
-            let obstacles = view.paths.iter().map(|path| path.obstacle.clone()).collect::<Vec<_>>();
-            (view.next.as_deref().map(str::to_owned), obstacles, view.obstacles, view.open)
+    fn path_view(
+        &self,
+        site: Option<&Site<T>>,
+        source: &Arc<Source>,
+        terms: Terms<'_>,
+        now: Timestamp,
+    ) -> PathView {
+        let none = Path::default();
+        let path = site.and_then(|site| site.paths.get(&source.name)).unwrap_or(&none);
+        let connections = path.connections(terms.limits, now);
+        let standing = self.sources.standing(&source.name);
+        let gate = path.gate(terms, now);
+        let obstacle = match standing.map(super::Standing::word) {
+            Some("active") if !self.sources.is_usable(&source.name) => {
+                Some(Obstacle::AddressMissing)
+            }
+            Some(word) if word != "active" => Some(Obstacle::Stopped(word)),
+            _ if path.open >= connections => Some(Obstacle::Connections(connections)),
+            _ => {
+                let kept = gate.kept(now).filter(|(_, until)| *until > now.after(SOON));
+                let kept = kept.or_else(|| path.opens().kept(now));
+                kept.map(|(reason, until)| Obstacle::Kept(reason, until))
+            }
         };
-        let missing = Some(Obstacle::AddressMissing);
-        assert_eq!(
-            look(&egress),
-            (Some("a".to_owned()), vec![None, None, missing.clone()], vec![], 0)
-        );
+        PathView {
+            source: Arc::clone(source),
+            open: path.open,
+            obstacle,
+            health: path.health,
+            why: path.why.clone(),
+            used: path.used_on(terms.day.number),
+            cap: path.cap(terms).map(|(cap, _)| cap),
+            connections,
+            messages: path.messages(terms.limits, now),
+            per_hour: path.pace(terms, now).map(|(every, _)| {
+                u32::try_from(3_600_000 / every.as_millis().max(1)).unwrap_or(u32::MAX)
+            }),
+        }
+    }
 
+    fn next_source(
+        &self,
+        site: Option<&Site<T>>,
+        pool: &str,
+        terms: Terms<'_>,
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
         let lane = Lane { priority: Priority::default(), account: 0, tag: 0 };
-        let key = ("x.pe".into(), lane);
-        egress.push((&site, SiteKind::Mx), &pool, key, 1, NOW).unwrap();
-        let actions = egress.balance(&site, NOW);
-        let [Action::Open { connection, .. }] = actions[..] else { panic!("{actions:?}") };
-        egress.opened(connection);
-        egress.pull(connection, NOW, |_| 1);
-        let spaced = Obstacle::Connections(1);
-        assert_eq!(
-            look(&egress),
-            (Some("b".to_owned()), vec![Some(spaced), None, missing.clone()], vec![], 1)
-        );
-        egress.closed(connection);
-        let next = NOW.after(Duration::from_mins(1));
-        let (_, obstacles, _, open) = look(&egress);
-        assert_eq!((obstacles, open), (vec![Some(Obstacle::Rate(next)), None, missing], 0));
+        let nothing = SitePool::<T>::new(terms.limits.clone(), None);
+        let empty = Site::<T>::new(super::SiteKind::Mx, terms.limits, Timestamp::default());
+        let site = site.unwrap_or(&empty);
+        let state = site.pools.get(pool).unwrap_or(&nothing);
+        Choice::at(site, state, &self.sources, pool, terms, now).source(lane).ok()
     }
 }

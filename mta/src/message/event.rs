@@ -79,6 +79,9 @@ pub struct Event {
     /// A sentence for people: what happened, or what is done next.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
+    /// What was decided, of events of type `source`: `slowed`, `suspended`, `halted`, `swapped` …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub decision: Option<String>,
     /// Number of the attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attempt: Option<u32>,
@@ -105,6 +108,8 @@ pub enum EventKind {
     Delivered,
     /// To be tried again.
     Deferred,
+    /// It waits for a limit of ours, and was not attempted: `detail` says which, `next_attempt` until when.
+    Waiting,
     /// Refused for good or removed by an operator. Final.
     Bounced,
     /// Its time was over. Final.
@@ -162,6 +167,7 @@ impl Event {
             rule: None,
             category: None,
             detail: None,
+            decision: None,
             attempt: None,
             next_attempt: None,
             size: None,

@@ -4,6 +4,7 @@
 /// Name and what happens when it is reached.
 pub(super) const LIMITS: &[(&str, &str)] = &[
     ("addresses_per_attempt", "a destination has more addresses than an attempt tries"),
+    ("blame_counts", "no more replies that blame are counted toward a rule's share"),
     ("bodies_in_flight_max", "messages that arrive found no room in memory: 452"),
     ("body_cache_max", "a body was not kept in memory; it is read back from disk"),
     ("broken_tls", "no more hosts whose TLS does not work are remembered"),
@@ -15,6 +16,7 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("delivery.connections", "all connections to servers are in use; sites take turns"),
     ("dkim_fields_of_a_name", "a message has more fields of one name than are signed"),
     ("errors", "a client made too many errors: 421"),
+    ("halts", "the oldest halt of a sending domain or campaign was ended"),
     ("header_size", "a header section was too long: 552"),
     ("hops", "a message came by too many servers, as in a loop: 554"),
     ("lanes", "memory follows no more lanes; the rest waits on disk"),
@@ -29,10 +31,12 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("password_failures_kept", "the oldest wrong passwords are forgotten"),
     ("password_queue", "too many passwords wait to be checked: 454"),
     ("passwords_remembered", "a right password was not remembered; it is checked again"),
+    ("rate", "a connection waits because the rate of its source or site is used"),
     ("ready_deliveries", "memory holds no more deliveries; the rest waits on disk"),
     ("recipients_per_day", "an account sent to more recipients than it may: 450"),
     ("recipients_per_hour", "an account sent to more recipients than it may: 450"),
     ("recipients_per_message", "a message has too many recipients: 452"),
+    ("remembered_paths", "no more of what was known of sources at silent sites is remembered"),
     ("routes", "no more routes are remembered; they are looked up again"),
 ];
 

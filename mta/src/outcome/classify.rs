@@ -4,22 +4,19 @@
 use relay_config::responses::{Classifier, Said, Verdict, unknown};
 
 use crate::message::{Failure, Outcome, Reply};
-use crate::queue::state::Changes;
 
-/// A verdict for each transition, in their order; `None` where mail was taken. `provider` is the
+/// A verdict for each outcome, in their order; `None` where mail was taken. `provider` is the
 /// one that the peer belongs to, if known.
-pub fn verdicts(
+pub fn verdicts<'a>(
     classifier: &Classifier,
-    changes: &Changes,
+    outcomes: impl IntoIterator<Item = &'a Outcome>,
     provider: Option<&str>,
 ) -> Vec<Option<Verdict>> {
-    let transitions = changes.transitions.iter();
-    transitions
-        .map(|transition| match &transition.outcome {
-            Outcome::Delivered(_) => None,
-            Outcome::Failed(failure) => Some(verdict(classifier, failure, provider)),
-        })
-        .collect()
+    let verdict = |outcome: &Outcome| match outcome {
+        Outcome::Delivered(_) => None,
+        Outcome::Failed(failure) => Some(verdict(classifier, failure, provider)),
+    };
+    outcomes.into_iter().map(verdict).collect()
 }
 
 /// What a reply is about by its code alone: enough for the advice in a notice.
@@ -27,7 +24,8 @@ pub(super) fn category(reply: &Reply) -> &'static str {
     unknown(&said(reply)).category.word()
 }
 
-fn verdict(classifier: &Classifier, failure: &Failure, provider: Option<&str>) -> Verdict {
+/// What one failure means.
+pub fn verdict(classifier: &Classifier, failure: &Failure, provider: Option<&str>) -> Verdict {
     let said = Said { phase: failure.phase, provider, ..said(&failure.reply) };
     if failure.phase.is_some() { classifier.classify(&said) } else { unknown(&said) }
 }

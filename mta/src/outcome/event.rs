@@ -12,6 +12,8 @@ use crate::queue::state::{Changes, Transition};
 pub struct Context {
     /// Where the mail really goes.
     pub site: Option<String>,
+    /// Provider that the site belongs to.
+    pub provider: Option<String>,
     /// Host that was spoken to.
     pub mx: Option<String>,
     /// Source that was used.
@@ -43,6 +45,7 @@ pub fn events(
             event.pool = context.pool.clone().or(event.pool);
             event.recipient = Some(recipient.address.to_string());
             event.site.clone_from(&context.site);
+            event.provider.clone_from(&context.provider);
             event.mx.clone_from(&context.mx);
             event.source.clone_from(&context.source);
             event.tls.clone_from(&context.tls);

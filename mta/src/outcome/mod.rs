@@ -8,7 +8,7 @@ mod told;
 mod trace;
 mod words;
 
-pub use classify::verdicts;
+pub use classify::{verdict, verdicts};
 pub use dsn::{Notice, notice, returned};
 pub use event::{Context, events};
 pub use sink::JsonlSink;

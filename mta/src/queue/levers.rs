@@ -2,9 +2,9 @@
 //! makes a notice, so that is done where notices are made: claim, change, conclude.)
 
 use crate::message::{DeliveryId, Event, EventKind, Hold};
-use crate::spool::{CommitError, Family, Operation, SpoolError, event_index};
+use crate::spool::{CommitError, Operation, SpoolError, event_index};
 
-use super::{Queue, Ready, accept, keys};
+use super::{Queue, Ready, accept};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,11 +93,7 @@ impl Queue {
 
     fn rewrite(&self, ready: &Ready, kind: Option<EventKind>) -> Vec<Operation> {
         let delivery = &ready.delivery;
-        let mut operations = Vec::new();
-        if let Some(due) = ready.listed_due {
-            let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
-            operations.push(Operation::SingleDelete(Family::Due, key));
-        }
+        let mut operations: Vec<Operation> = super::unlist(ready).into_iter().collect();
         operations.extend(accept::put_delivery(delivery));
         for recipient in kind.iter().flat_map(|_| ready.recipients()) {
             let Some(kind) = kind else { break };

@@ -42,7 +42,7 @@ use tokio::time::Instant;
 use crate::message::{Delivery, Event, Id, IdGenerator, Message, Submission, Timestamp};
 use crate::metrics;
 use crate::outside::WallClock;
-use crate::spool::{CommitError, Committer, Operation, Spool, SpoolHealth, event_index};
+use crate::spool::{CommitError, Committer, Family, Operation, Spool, SpoolHealth, event_index};
 
 use accept::Accepted;
 use bodies::Bodies;
@@ -219,25 +219,43 @@ impl Queue {
         }
     }
 
-    /// Writes what became of a delivery, with the events that explain it and a notice to its
-    /// sender, and lets go of it. Durable within 10 ms.
+    /// Puts a delivery back to disk until then: nothing was attempted. Durable within 10 ms.
+    pub fn postpone(
+        &self,
+        mut ready: Ready,
+        until: Timestamp,
+        events: &[Event],
+    ) -> Result<(), CommitError> {
+        let mut operations: Vec<Operation> = unlist(&ready).into_iter().collect();
+        ready.delivery.due = until;
+        operations.extend(accept::put_delivery(&ready.delivery));
+        operations.extend(ready.keep_signatures());
+        for event in events {
+            operations.extend(event_index::operations(event));
+        }
+        self.committer.ride(operations)?;
+        self.leaves(&ready, Some(until));
+        Ok(())
+    }
+
+    /// Writes what became of a delivery, with the events that explain it, a notice to its sender and what
+    /// others changed because of it, and lets go of it. Durable within 10 ms.
     pub fn conclude(
         &self,
         ready: Ready,
         changes: &Changes,
         events: &[Event],
         notice: Option<Submission>,
+        along: Vec<Operation>,
     ) -> Result<(), CommitError> {
         let delivery = &ready.delivery;
-        let mut operations = Vec::with_capacity(4 + 4 * events.len());
-        if let Some(due) = ready.listed_due {
-            let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
-            operations.push(Operation::SingleDelete(crate::spool::Family::Due, key));
-        }
+        let mut operations = along;
+        operations.reserve(4 + 4 * events.len());
+        operations.extend(unlist(&ready));
         let ended = changes.next.is_none();
         if ended {
             let key = keys::delivery(delivery.id);
-            operations.push(Operation::Delete(crate::spool::Family::Deliveries, key));
+            operations.push(Operation::Delete(Family::Deliveries, key));
             if ready.message.deliveries == 1 {
                 let id = ready.message.id;
                 operations.extend(accept::remove_message(id, ready.message.body_chunks));
@@ -283,6 +301,11 @@ impl Queue {
     /// Writes what others keep in [`crate::spool::Family::State`].
     pub fn write_state(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
         self.committer.ride(operations)
+    }
+
+    /// The same; on disk when it returns.
+    pub async fn commit_state(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
+        self.committer.commit(operations).await
     }
 
     /// Events that were recorded before this time need not be kept any longer. Blocks.
@@ -348,6 +371,13 @@ impl Queue {
             outlet.ready(deliveries);
         }
     }
+}
+
+/// Takes a delivery out of the due index on disk, where it stands in it.
+fn unlist(ready: &Ready) -> Option<Operation> {
+    let delivery = &ready.delivery;
+    let key = keys::due(&delivery.domain, delivery.lane, ready.listed_due?, delivery.id);
+    Some(Operation::SingleDelete(Family::Due, key))
 }
 
 /// Where the body of a message is that is offered.

@@ -9,6 +9,7 @@
 //! | Queued | anything else | Queued, tried again |
 
 use rand::rngs::StdRng;
+use relay_config::responses::Mail;
 
 use crate::message::{
     Attempt, Delivery, EnhancedCode, Failure, Fault, Outcome, RecipientState, Reply, Retry, Scope,
@@ -46,21 +47,31 @@ pub struct Through {
     pub mx: Option<String>,
 }
 
-/// An attempt has ended: `outcomes` are those of the waiting recipients, in their order. Those
-/// beyond were not begun, because the connection had carried all that it may: they go on at once.
+/// An attempt has ended: `outcomes` are those of the waiting recipients, in their order, and `means` what the
+/// replies of peers among them mean for the mail. Those beyond were not begun, because the
+/// connection had carried all that it may: they go on at once.
 pub fn attempted(
     delivery: &mut Delivery,
     outcomes: Vec<Outcome>,
+    means: &[Option<Mail>],
     through: Through,
     schedule: &Schedule,
     now: Timestamp,
     random: &mut StdRng,
 ) -> Changes {
-    let hint = hint(&outcomes);
+    let asked = means.iter().filter_map(|it| match it {
+        Some(Mail::Retry(after)) => *after,
+        _ => None,
+    });
+    let hint = hint(&outcomes).into_iter().chain(asked).max();
     let not_begun = waiting(delivery).count() > outcomes.len();
-    let changes = change(delivery, outcomes, |failure| match failure.retry {
-        Retry::Never => RecipientState::Bounced,
-        Retry::Later(_) | Retry::NextHost => RecipientState::Queued,
+    let mut means = means.iter().copied().chain(std::iter::repeat(None));
+    let changes = change(delivery, outcomes, |outcome| {
+        let means = means.next().flatten();
+        match outcome {
+            Outcome::Delivered(_) => RecipientState::Delivered,
+            Outcome::Failed(failure) => becomes(failure, means),
+        }
     });
     let waiting = changes.iter().find(|change| change.state == RecipientState::Queued);
     if waiting.is_some() || !not_begun {
@@ -82,6 +93,16 @@ pub fn attempted(
         delivery.due = next;
     }
     Changes { transitions: changes, next }
+}
+
+/// What a failure makes of a recipient. A peer's reply is read for what it blames: a 5xx that blames the source
+/// has not judged the recipient (design, invariant 8); what we say ourselves means what it says.
+fn becomes(failure: &Failure, means: Option<Mail>) -> RecipientState {
+    let ends = match means.filter(|_| failure.phase.is_some()) {
+        Some(mail) => mail == Mail::Fail,
+        None => failure.retry == Retry::Never,
+    };
+    if ends { RecipientState::Bounced } else { RecipientState::Queued }
 }
 
 /// Its time is over: what waits is given up. The last reply of a peer says why.
@@ -134,16 +155,13 @@ pub fn waiting(delivery: &Delivery) -> impl Iterator<Item = usize> {
 fn change(
     delivery: &mut Delivery,
     outcomes: Vec<Outcome>,
-    failed: impl Fn(&Failure) -> RecipientState,
+    mut becomes: impl FnMut(&Outcome) -> RecipientState,
 ) -> Vec<Transition> {
     let places: Vec<usize> = waiting(delivery).collect();
     assert!(outcomes.len() <= places.len(), "outcomes are those of recipients that wait");
     let mut transitions = Vec::with_capacity(places.len());
     for (place, outcome) in places.into_iter().zip(outcomes) {
-        let state = match &outcome {
-            Outcome::Delivered(_) => RecipientState::Delivered,
-            Outcome::Failed(failure) => failed(failure),
-        };
+        let state = becomes(&outcome);
         if let Some(recipient) = delivery.recipients.get_mut(place) {
             recipient.state = state;
         }
@@ -199,7 +217,7 @@ mod tests {
         let schedule = Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 };
         let now = Timestamp::from_millis(1000);
         let mut random = StdRng::seed_from_u64(1);
-        attempted(delivery, outcomes, Through::default(), &schedule, now, &mut random)
+        attempted(delivery, outcomes, &[], Through::default(), &schedule, now, &mut random)
     }
 
     #[test]
@@ -242,6 +260,29 @@ mod tests {
         let changes = attempt(&mut deferred, vec![delivered(), failed(Retry::Later(None))]);
         assert_eq!(changes.next, Some(Timestamp::from_millis(301_000)));
         assert_eq!(deferred.attempts, 1);
+    }
+
+    #[test]
+    fn a_refusal_that_blames_the_source_keeps_the_recipient() {
+        let schedule = Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 };
+        let mut random = StdRng::seed_from_u64(1);
+        let said = |phase| {
+            let Outcome::Failed(failure) = failed(Retry::Never) else { unreachable!() };
+            Outcome::Failed(Failure { phase, ..failure })
+        };
+        let peer = Some(relay_config::responses::Phase::Rcpt);
+        let mut all = delivery(4);
+        let outcomes = vec![said(peer), said(peer), said(None), said(peer)];
+        let hour = Duration::from_hours(1);
+        let means =
+            [Some(Mail::Wait), Some(Mail::Fail), Some(Mail::Wait), Some(Mail::Retry(Some(hour)))];
+        let now = Timestamp::from_millis(1000);
+        let changes =
+            attempted(&mut all, outcomes, &means, Through::default(), &schedule, now, &mut random);
+        use RecipientState::{Bounced, Queued};
+        let states: Vec<_> = all.recipients.iter().map(|r| r.state).collect();
+        assert_eq!(states, [Queued, Bounced, Bounced, Queued], "what we say ourselves stands");
+        assert_eq!(changes.next, Some(now.after(hour)));
     }
 
     #[test]

@@ -167,7 +167,7 @@ async fn what_waits_for_its_turn_expires_and_what_has_ended_does_not() {
         hand.pop().unwrap()
     };
     assert_eq!(ready.message.id, ended);
-    world.queue.conclude(ready, &Changes { transitions: vec![], next: None }, &[], None).unwrap();
+    world.queue.conclude(ready, &Changes { transitions: vec![], next: None }, &[], None, vec![]).unwrap();
     world.pass(Duration::from_hours(2));
     let young = world.accept("c@x.pe").await;
     let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
@@ -176,7 +176,7 @@ async fn what_waits_for_its_turn_expires_and_what_has_ended_does_not() {
     for ready in aged.deliveries {
         world
             .queue
-            .conclude(ready, &Changes { transitions: vec![], next: None }, &[], None)
+            .conclude(ready, &Changes { transitions: vec![], next: None }, &[], None, vec![])
             .unwrap();
     }
     assert!(aged.next.is_none() && aged.in_flight.is_none());
@@ -261,7 +261,7 @@ async fn a_notice_without_room_in_memory_is_left_to_be_found_on_disk() {
     let submission = world.submission("b@y.pe");
     let notice = submission.id;
     let changes = Changes { transitions: vec![], next: None };
-    world.queue.conclude(ready, &changes, &[], Some(submission)).unwrap();
+    world.queue.conclude(ready, &changes, &[], Some(submission), vec![]).unwrap();
     assert!(world.hand.0.lock().unwrap().is_empty(), "its body could not be read yet");
     let _ = tokio::time::timeout(Duration::from_secs(1), world.queue.run_loader()).await;
     assert_eq!(world.hand.0.lock().unwrap()[0].message.id, notice);

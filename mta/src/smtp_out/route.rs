@@ -23,8 +23,12 @@ const FIXED_TTL: Duration = Duration::from_mins(5);
 /// Where to, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Names the destination: all domains with the same hosts share it.
+    /// Whose limits hold: a provider, or else the hosts, or the smarthost.
     pub site: Arc<str>,
+    /// Names the hosts: all domains that are reached at the same ones share it.
+    pub host_set: Arc<str>,
+    /// The provider that the hosts belong to.
+    pub provider: Option<Arc<str>>,
     /// By preference.
     pub hosts: Vec<Host>,
     /// Port of all of them.
@@ -75,7 +79,7 @@ impl Resolver {
         let name = domain.as_str();
         if let Some(literal) = domain.literal() {
             let host = Host::literal(name, literal);
-            return Ok(self.mx_route(vec![host], now.after(FIXED_TTL)));
+            return Ok(self.mx_route(name, vec![host], now.after(FIXED_TTL)));
         }
         match self.dns.mx(name).await {
             Ok(answer) => {
@@ -88,7 +92,7 @@ impl Resolver {
                     return Err(trouble::null_mx(name));
                 }
                 let hosts = self.before_ourselves(name, hosts)?;
-                Ok(self.mx_route(hosts, now.after(answer.ttl)))
+                Ok(self.mx_route(name, hosts, now.after(answer.ttl)))
             }
             // No MX: the domain is its own mail server, when it has an address.
             Err(DnsError::NoRecords) => match self.dns.addresses(name).await {
@@ -96,7 +100,8 @@ impl Resolver {
                     if self.is_own(name) {
                         return Err(trouble::loops_back(name));
                     }
-                    Ok(self.mx_route(vec![Host::named(name, 0)], now.after(answer.ttl)))
+                    let hosts = vec![Host::named(name, 0)];
+                    Ok(self.mx_route(name, hosts, now.after(answer.ttl)))
                 }
                 Err(error) => Err(trouble::names(name, &error)),
             },
@@ -104,11 +109,22 @@ impl Resolver {
         }
     }
 
-    fn mx_route(&self, hosts: Vec<Host>, until: Timestamp) -> Route {
+    fn mx_route(&self, domain: &str, hosts: Vec<Host>, until: Timestamp) -> Route {
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        let site = names.join(",").into();
+        let providers = &self.config.providers;
+        let provider = providers.of_hosts(domain, &names).map(|it| Arc::clone(&it.name));
+        let mut sorted = names;
+        sorted.sort_unstable();
+        let host_set: Arc<str> = sorted.join(",").into();
+        let site = match &provider {
+            Some(provider) => Arc::clone(provider),
+            // Whoever names a host like a provider gets no hold on the provider's limits.
+            None if providers.get(&host_set).is_some() => format!("{host_set}.").into(),
+            None => Arc::clone(&host_set),
+        };
         let (port, tls) = (self.config.delivery.port, TlsWish::WhenOffered);
-        Route { site, hosts, port, tls, credentials: None, smarthost: false, until }
+        let (credentials, smarthost) = (None, false);
+        Route { site, host_set, provider, hosts, port, tls, credentials, smarthost, until }
     }
 
     fn is_own(&self, host: &str) -> bool {
@@ -135,8 +151,11 @@ fn smarthost_route(name: &str, smarthost: &Smarthost, now: Timestamp) -> Route {
         Ok(address) => Host::literal(&smarthost.host, address),
         Err(_) => Host::named(&smarthost.host, 0),
     };
+    let site: Arc<str> = name.into();
     Route {
-        site: name.into(),
+        host_set: Arc::clone(&site),
+        site,
+        provider: None,
         hosts: vec![host],
         port: smarthost.port,
         tls: match smarthost.tls {
@@ -175,6 +194,9 @@ mod tests {
                 }
                 "ours.pe" => mx(&[(10, "m01.x.pe"), (20, "mx.ours.pe")]),
                 "plain.pe" | "empty.pe" => Err(DnsError::NoRecords),
+                "school.pe" => mx(&[(1, "aspmx.l.google.com"), (5, "alt1.aspmx.l.google.com")]),
+                "mixed.pe" => mx(&[(1, "aspmx.l.google.com"), (5, "mx.mixed.pe")]),
+                "sly.pe" => mx(&[(1, "google")]),
                 "silent.pe" => Err(DnsError::Unavailable("timeout".to_owned())),
                 _ => Err(DnsError::NoSuchName),
             };
@@ -227,6 +249,14 @@ mod tests {
         check("missing.pe", Err("5.1.2")).await;
         check("silent.pe", Err("4.4.3")).await;
         check("[192.0.2.5]", Ok("[192.0.2.5]")).await;
+        check("school.pe", Ok("google")).await;
+        check("mixed.pe", Ok("aspmx.l.google.com,mx.mixed.pe")).await;
+        check("sly.pe", Ok("google.")).await;
+        let school = route("school.pe").await.unwrap();
+        assert_eq!(
+            (school.host_set.as_ref(), school.provider.as_deref()),
+            ("alt1.aspmx.l.google.com,aspmx.l.google.com", Some("google"))
+        );
         check("inside.pe", Ok("mail.inside.pe:587/clear")).await;
         let smarthost = route("inside.pe").await.unwrap();
         assert_eq!(
