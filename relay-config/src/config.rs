@@ -3,6 +3,7 @@
 //! `sections.rs` reads what a person wrote, `resolve.rs` turns it into this. Nothing here can be
 //! invalid: a `Pool` names only sources that exist, a `Listener` that relays says for whom.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::blocklists::Blocklist;
 use crate::providers::Providers;
 use crate::responses::Classifier;
 use crate::routes::Routes;
-use crate::values::{AddressPattern, ByteSize};
+use crate::values::{AddressPattern, ByteSize, DomainPattern};
 
 pub use crate::providers::SiteLimits;
 pub use crate::send_window::{SendDay, SendWindow, day_number};
@@ -60,6 +62,22 @@ pub struct Config {
     pub log: Log,
     /// `[[dkim]]`: no two with the same domain and selector.
     pub dkim: Vec<Arc<DkimKey>>,
+    /// `[[blocklist]]`: no two with the same name.
+    pub blocklists: Vec<Arc<Blocklist>>,
+}
+
+impl Config {
+    /// Domains that mail is sent from, as far as they are named: those of keys (d=), and those of
+    /// `senders` that name one domain. Lower-case A-labels.
+    pub fn sending_domains(&self) -> BTreeSet<&str> {
+        let of_keys = self.dkim.iter().map(|key| key.domain.as_str());
+        let senders = self.accounts.iter().flat_map(|account| &account.senders);
+        let of_senders = senders.filter_map(|pattern| match pattern.domain() {
+            DomainPattern::Exact(domain) => Some(domain.as_str()),
+            DomainPattern::Any | DomainPattern::Below(_) => None,
+        });
+        of_keys.chain(of_senders).collect()
+    }
 }
 
 /// Where in the file something is written, for what is found amiss later.

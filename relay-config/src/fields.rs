@@ -255,15 +255,6 @@ impl<'a> Fields<'a> {
         Some(Setting { value, origin: self.origin(key) })
     }
 
-    /// Tables that are known and have no effect in this version.
-    pub fn tables_later(&mut self, name: &'static str, about: &'static str) {
-        self.known.push(name);
-        self.reader.sections.push((format!("[{name}]"), about));
-        if self.find(name).is_some() {
-            self.warn(name, "has no effect yet in this version", "it may stay for a later one");
-        }
-    }
-
     /// Whether a key is written.
     pub fn is_written(&self, key: &str) -> bool {
         self.find(key).is_some()

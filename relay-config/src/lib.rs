@@ -4,8 +4,10 @@
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
 //! compares the parts with each other. `responses` knows what servers mean when they refuse,
 //! `providers` whose a destination is and what it takes; `warm_up`, `send_window` and `swap` what a
-//! source may send and when another takes its place.
+//! source may send and when another takes its place; `blocklists`
+//! what lists of strangers say.
 
+pub mod blocklists;
 pub mod config;
 mod fields;
 mod open_relay;
@@ -23,6 +25,7 @@ mod swap;
 pub mod values;
 mod warm_up;
 
+pub use blocklists::Blocklist;
 pub use config::Config;
 pub use origin::{Origin, Place, Setting};
 pub use problem::{Located, Problem};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::blocklists;
 use crate::config::{Config, DkimKey, ListenerTls, Place, Pool, Source, WarmUpSchedule};
 use crate::fields::{Located, Reader};
 use crate::open_relay;
@@ -52,7 +53,8 @@ pub(crate) fn resolve(
     unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
     let responses = responses(sections.responses, reader);
     check_binds(&sections.listeners, sections.admin.bind, reader);
-    let dkim = dkim(sections.dkim, reader, place);
+    let dkim = dkim(sections.dkim, reader, &place);
+    let blocklists = blocklists::resolve(sections.blocklists, reader, place);
     let sources = sources(sections.sources, &server.hostname);
     let schedules = warm_up::resolve(&sections.warm_up, &sections.pools, reader);
     let pools = pools(sections.pools, &sources, &schedules, reader);
@@ -96,6 +98,7 @@ pub(crate) fn resolve(
         events: sections.events,
         log: sections.log,
         dkim,
+        blocklists,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::blocklists::{BlocklistSection, blocklist};
 use crate::config::{
     Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Events,
     Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, SendWindow, Server,
@@ -47,6 +48,7 @@ pub(crate) struct Sections {
     pub events: Events,
     pub log: Log,
     pub dkim: Vec<Located<DkimSection>>,
+    pub blocklists: Vec<Located<BlocklistSection>>,
 }
 
 #[derive(Debug)]
@@ -141,8 +143,12 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "A key that signs mail (DKIM, RFC 6376) whose From is in its domain; where that has none, the nearest domain above it signs. Several keys of one domain all sign: RSA for every receiver, Ed25519 beside it. `tambo dkim keygen` makes one.",
             dkim,
         ),
+        blocklists: file.tables(
+            "blocklist",
+            "A list that receivers go by, asked about our own addresses or domains. None is asked that does not stand here: see blocklists.md.",
+            blocklist,
+        ),
     };
-    file.tables_later("blocklist", "Lists that are asked about our own addresses.");
     file.report_unknown();
     sections
 }

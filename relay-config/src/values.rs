@@ -221,6 +221,11 @@ impl AddressPattern {
         Ok(Self { local, domain: DomainPattern::parse(domain)? })
     }
 
+    /// The domains it means.
+    pub fn domain(&self) -> &DomainPattern {
+        &self.domain
+    }
+
     /// Whether the address is meant. `domain` is a lower-case A-label.
     pub fn matches(&self, local_part: &str, domain: &str) -> bool {
         self.domain.matches(domain)
