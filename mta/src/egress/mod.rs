@@ -6,6 +6,7 @@
 //! pulls the next; what came of it is heard ([`Egress::heard`]) and changes what may go next.
 
 mod blame;
+pub mod blocklist;
 mod books;
 mod budget;
 mod calendar;

@@ -5,6 +5,7 @@
 pub(super) const LIMITS: &[(&str, &str)] = &[
     ("addresses_per_attempt", "a destination has more addresses than an attempt tries"),
     ("blame_counts", "no more replies that blame are counted toward a rule's share"),
+    ("blocklist_subjects", "blocklists are not asked about all addresses and domains"),
     ("bodies_in_flight_max", "messages that arrive found no room in memory: 452"),
     ("body_cache_max", "a body was not kept in memory; it is read back from disk"),
     ("broken_tls", "no more hosts whose TLS does not work are remembered"),

@@ -30,7 +30,7 @@ pub struct Listing {
 impl Blocklist {
     /// What these A records mean. None is "not listed"; that nobody answered is for the caller to tell.
     pub fn read(&self, answers: &[Ipv4Addr]) -> Reading {
-        if let Some(refusal) = answers.iter().find_map(|answer| self.refusal(*answer)) {
+        if let Some(refusal) = self.refusal(answers) {
             return Reading::Unknown(refusal);
         }
         let mut answers = answers.to_vec();
@@ -65,8 +65,13 @@ impl Blocklist {
         answer >> 8 == code >> 8 && answer & code & 0xff != 0
     }
 
-    /// Why an answer speaks of us who ask, or of no list at all, and not of the subject.
-    fn refusal(&self, answer: Ipv4Addr) -> Option<String> {
+    /// Why these A records speak of us who ask, or come from no list at all; `None`: they speak of the
+    /// subject.
+    pub fn refusal(&self, answers: &[Ipv4Addr]) -> Option<String> {
+        answers.iter().find_map(|answer| self.refusal_of(*answer))
+    }
+
+    fn refusal_of(&self, answer: Ipv4Addr) -> Option<String> {
         let why = match answer.octets() {
             [127, 255, 255, 252] => "the zone is misspelt",
             [127, 255, 255, 254] => {
