@@ -254,6 +254,7 @@ pub(crate) fn declare_metrics() {
     real::declare_metrics();
     queue::declare_metrics();
     crate::dispatch::declare_metrics();
+    crate::dispatch::blocklists::declare_metrics();
     crate::smtp_in::declare_metrics();
     crate::smtp_out::declare_metrics();
     crate::spool::declare_metrics();

@@ -78,6 +78,16 @@ impl Config {
         });
         of_keys.chain(of_senders).collect()
     }
+
+    /// Domains below which mail is sent from, as `senders` name them: of `*@*.example.pe`, `example.pe`.
+    pub fn parents_of_senders(&self) -> BTreeSet<&str> {
+        let senders = self.accounts.iter().flat_map(|account| &account.senders);
+        let parents = senders.filter_map(|pattern| match pattern.domain() {
+            DomainPattern::Below(parent) => Some(parent.as_str()),
+            DomainPattern::Any | DomainPattern::Exact(_) => None,
+        });
+        parents.collect()
+    }
 }
 
 /// Where in the file something is written, for what is found amiss later.

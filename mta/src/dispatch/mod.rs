@@ -4,6 +4,7 @@
 //! One task for each open connection, which pulls its next delivery when it has finished one;
 //! one for each domain that is being looked up. Everything else happens under one short lock.
 
+pub mod blocklists;
 mod connection;
 mod content;
 mod explain;
@@ -12,6 +13,7 @@ mod housekeeping;
 mod item;
 mod report;
 mod signing;
+pub mod vetting;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

@@ -36,6 +36,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod turns;
+pub mod vetting;
 mod view;
 pub mod warm_up;
 

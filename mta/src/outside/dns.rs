@@ -1,6 +1,6 @@
 //! What mail needs of the DNS.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::BoxFuture;
@@ -15,6 +15,52 @@ pub trait MailDns: Send + Sync {
         &'a self,
         host: &'a str,
     ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>>;
+
+    /// A records as they are now, never from a cache of ours: what a blocklist says of a name.
+    fn listing<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Answer<Vec<Ipv4Addr>>, DnsError>> {
+        not_known(name)
+    }
+
+    /// TXT records as they are now, the strings of each joined (RFC 7208 section 3.3).
+    fn texts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Answer<Vec<String>>, DnsError>> {
+        not_known(name)
+    }
+
+    /// Names of an address (PTR) as they are now.
+    fn pointers(&self, address: IpAddr) -> BoxFuture<'_, Result<Answer<Vec<String>>, DnsError>> {
+        not_known(&address.to_string())
+    }
+}
+
+/// A DNS that knows no such records says nothing about any name.
+fn not_known<'a, T>(name: &str) -> BoxFuture<'a, Result<Answer<T>, DnsError>> {
+    let why = format!("such records of {name} cannot be asked for here");
+    Box::pin(async move { Err(DnsError::Unavailable(why)) })
+}
+
+/// The name under which the PTR records of an address are: IPv4 by octets (RFC 1035 section 3.5), IPv6 by
+/// nibbles (RFC 3596 section 2.5).
+pub fn pointer_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => format!("{}.in-addr.arpa", reversed(address)),
+        IpAddr::V6(_) => format!("{}.ip6.arpa", reversed(address)),
+    }
+}
+
+/// An address as labels, the last part first: IPv4 by octets, IPv6 by nibbles.
+pub fn reversed(address: IpAddr) -> String {
+    let labels: Vec<String> = match address {
+        IpAddr::V4(address) => address.octets().iter().rev().map(u8::to_string).collect(),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let nibbles = octets.iter().rev().flat_map(|octet| [octet & 0xf, octet >> 4]);
+            nibbles.map(|nibble| format!("{nibble:x}")).collect()
+        }
+    };
+    labels.join(".")
 }
 
 /// Records and how far they may be relied on.

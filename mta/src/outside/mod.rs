@@ -10,6 +10,9 @@ pub mod dkim;
 pub mod dns;
 pub mod net;
 pub mod real;
+pub mod spf;
+#[cfg(test)]
+pub(crate) mod zone;
 
 pub use clock::WallClock;
 pub use dkim::{DkimKeys, Signer, SigningError, Unsigned};

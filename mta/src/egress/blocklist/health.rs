@@ -52,7 +52,7 @@ impl Health {
     ) -> Option<Told> {
         *(if must { &mut self.must } else { &mut self.must_not }) = result.is_ok().then_some(asked);
         let Err(why) = result else {
-            if self.passed().is_none() {
+            if self.proved().is_none() {
                 return None;
             }
             let fault = self.fault.take().filter(|fault| fault.told)?;
@@ -69,7 +69,10 @@ impl Health {
 
     /// When it was last asked and seen to work, if nothing has been wrong since.
     pub(super) fn proved(&self) -> Option<Timestamp> {
-        if self.fault.is_some() { None } else { self.passed() }
+        if !self.has_test {
+            return self.must_not;
+        }
+        self.must.zip(self.must_not).map(|(must, must_not)| must.min(must_not))
     }
 
     /// What is wrong.
@@ -80,12 +83,5 @@ impl Health {
     /// What is wrong, where it has been so for long.
     pub(super) fn lasting_fault(&self) -> Option<&str> {
         self.fault.as_ref().filter(|fault| fault.told).map(|fault| fault.why.as_str())
-    }
-
-    fn passed(&self) -> Option<Timestamp> {
-        if !self.has_test {
-            return self.must_not;
-        }
-        self.must.zip(self.must_not).map(|(must, must_not)| must.min(must_not))
     }
 }

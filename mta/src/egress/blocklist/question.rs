@@ -8,6 +8,8 @@ use relay_config::Blocklist;
 use relay_config::blocklists::{KEY, ListOf};
 use serde::{Deserialize, Serialize};
 
+use crate::outside::dns::reversed;
+
 /// Octets of a name of the DNS, without its final dot (RFC 1035 section 2.3.4).
 const NAME_OCTETS_MAX: usize = 253;
 /// Octets of a label, as long as a key may be.
@@ -74,12 +76,12 @@ impl Question {
     fn labels(&self) -> String {
         match &self.about {
             About::Subject(subject) => subject.labels(),
-            // RFC 5782 sections 2.1 and 2.2; for domains section 5, in its words.
+            // RFC 5782 section 5.
             About::MustNotList if self.list.of == ListOf::Domains => "invalid".to_owned(),
-            About::MustNotList => labels(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            About::MustNotList => reversed(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             About::MustList => {
                 let test = self.list.test.as_deref().unwrap_or_default();
-                test.parse().map_or_else(|_| test.to_owned(), labels)
+                test.parse().map_or_else(|_| test.to_owned(), reversed)
             }
         }
     }
@@ -98,25 +100,13 @@ impl Subject {
         kind && self.labels().len() + 1 + zone <= NAME_OCTETS_MAX
     }
 
+    /// IPv4 by octets, IPv6 by nibbles (RFC 5782 sections 2.1 and 2.4).
     fn labels(&self) -> String {
         match self {
-            Self::Address(address) => labels(*address),
+            Self::Address(address) => reversed(*address),
             Self::Domain(domain) => domain.to_string(),
         }
     }
-}
-
-/// IPv4 by octets, IPv6 by nibbles, the last first (RFC 5782 sections 2.1 and 2.4).
-fn labels(address: IpAddr) -> String {
-    let labels: Vec<String> = match address {
-        IpAddr::V4(address) => address.octets().iter().rev().map(u8::to_string).collect(),
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            let nibbles = octets.iter().rev().flat_map(|octet| [octet & 0xf, octet >> 4]);
-            nibbles.map(|nibble| format!("{nibble:x}")).collect()
-        }
-    };
-    labels.join(".")
 }
 
 impl fmt::Display for Subject {

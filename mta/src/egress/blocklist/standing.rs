@@ -202,3 +202,64 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn hear(standing: &mut Standing, minute: u32, answer: &str, proved: Option<u32>) -> String {
+        let at = |minute: u32| Timestamp::from_millis(0).after(MINUTE * minute);
+        let listing = |answer: &str| Listing {
+            answers: vec![answer.parse().unwrap()],
+            meanings: vec![Arc::from("listed")],
+            action: ListAction::Act,
+        };
+        let reading = match answer {
+            "" => Reading::Clear,
+            "?" => Reading::Unknown("nothing".to_owned()),
+            answer => Reading::Listed(listing(answer)),
+        };
+        let proof = Proof { confirm_after: MINUTE * 5, proved: proved.map(at) };
+        match standing.hear(reading, None, proof, at(minute)) {
+            Change::None => "nothing".to_owned(),
+            Change::Doubt(again) => format!("again at {}", again.as_millis() / 60_000),
+            Change::Listed => "listed".to_owned(),
+            Change::Released(_) => "released".to_owned(),
+            Change::Unknown(..) => "unknown".to_owned(),
+        }
+    }
+
+    /// Minute, answer, when the list was last seen to work → what follows.
+    #[test]
+    fn what_a_second_answer_needs() {
+        let mut standing = Standing::new(Timestamp::from_millis(0));
+        for (minute, answer, proved, expected) in [
+            (0, "", Some(0), "nothing"),
+            (10, "127.0.0.2", Some(0), "again at 15"),
+            // Too early, however well the list.
+            (14, "127.0.0.2", Some(14), "again at 15"),
+            // Not proved since the first: asked again soon.
+            (15, "127.0.0.2", Some(9), "again at 15"),
+            (16, "127.0.0.2", None, "again at 16"),
+            (17, "?", Some(10), "nothing"),
+            (18, "127.0.0.2", Some(10), "listed"),
+            (19, "127.0.0.2", Some(10), "nothing"),
+            (30, "", Some(30), "again at 35"),
+            (34, "", Some(34), "again at 35"),
+            (36, "", Some(29), "again at 36"),
+            (37, "127.0.0.2", Some(37), "nothing"),
+            (50, "", Some(50), "again at 55"),
+            (55, "", Some(50), "released"),
+            // The clock is set back.
+            (99, "127.0.0.2", Some(99), "again at 104"),
+            (60, "127.0.0.2", Some(99), "again at 65"),
+        ] {
+            let found = hear(&mut standing, minute, answer, proved);
+            assert_eq!(found, expected, "{minute} {answer} {proved:?}");
+        }
+    }
+}

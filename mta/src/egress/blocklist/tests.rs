@@ -269,8 +269,12 @@ fn a_list_that_lists_the_world_is_not_believed() {
     world.run(246);
     let told = world.told();
     assert!(told.len() == 1 && told[0].ends_with("zen well"), "{told:?}");
+    world.run(250);
+    // What was heard of the broken list counts for nothing: two answers from here on.
+    let again = world.asked.iter().rfind(|(_, name)| name == OURS).map(|(minute, _)| *minute);
+    assert_eq!(world.states("203.0.113.11"), "suspected act");
     world.run(260);
-    assert!(world.told()[0].ends_with("zen act 203.0.113.11 127.0.0.2"));
+    assert_eq!(world.told(), [format!("{}: zen act 203.0.113.11 127.0.0.2", again.unwrap() + 5)]);
 }
 
 #[test]
@@ -344,10 +348,15 @@ fn questions_are_spread_over_the_round() {
         assert!(gaps.clone().all(|gap| (7..=23).contains(&gap)), "{name}: {times:?}");
         assert!(gaps.skip(2).all(|gap| (14..=16).contains(&gap)), "{name}: {times:?}");
     }
-    // 40 questions in 15 minutes: no minute has a burst.
-    for minute in 60..120 {
+    // 40 questions in 15 minutes: no minute has a burst, nor has one when a list works again.
+    world.set(TESTS, "!SERVFAIL");
+    world.run(26 * 60);
+    world.set(TESTS, "127.0.0.2");
+    world.run(28 * 60);
+    let calm = (60..120).chain(24 * 60..28 * 60);
+    for minute in calm {
         let count = world.asked.iter().filter(|(it, _)| *it == minute).count();
-        assert!(count <= 6, "{count} in minute {minute}");
+        assert!(count <= 9, "{count} in minute {minute}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod clock;
 mod dkim;
 mod dns;
+mod fresh_dns;
 mod inherited;
 mod net;
 mod process;
