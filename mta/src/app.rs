@@ -105,6 +105,8 @@ impl Relay {
         let loader = Arc::clone(&queue);
         tasks.spawn(async move { loader.run_loader().await });
         tasks.spawn(Arc::clone(&dispatch).keep_house());
+        tasks.spawn(Arc::clone(&dispatch).watch_lists());
+        tasks.spawn(Arc::clone(&dispatch).replace_sources());
         if let Some(highest) = highest {
             let sweeper = Arc::clone(&queue);
             tasks.spawn(sweep_orphans(sweeper, highest));

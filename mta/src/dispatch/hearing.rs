@@ -112,7 +112,7 @@ impl Dispatch {
         self.tell(decisions);
     }
 
-    fn tell(&self, decisions: Vec<Decision>) {
+    pub(super) fn tell(&self, decisions: Vec<Decision>) {
         if decisions.is_empty() {
             return;
         }

@@ -13,6 +13,7 @@ mod housekeeping;
 mod item;
 mod report;
 mod signing;
+mod swaps;
 pub mod vetting;
 
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
 use crate::spool::Family;
 
+use blocklists::Blocklists;
 use hearing::Way;
 use item::Waiting;
 
@@ -93,6 +95,8 @@ pub struct Dispatch {
     random: Mutex<StdRng>,
     delays: Mutex<report::Delays>,
     lookups: Semaphore,
+    config: Current<Config>,
+    blocklists: Blocklists,
     signing: Current<Signing>,
     signed: signing::Signed,
     stopping: AtomicBool,
@@ -134,6 +138,10 @@ impl Dispatch {
     /// Takes what the queue hands out from now on.
     pub fn start(parts: Parts) -> Arc<Self> {
         let egress = egress(&parts);
+        let (dns, clock) = (Arc::clone(&parts.connector.dns), Arc::clone(&parts.connector.clock));
+        let remembered = swaps::remembered(&*parts.queue.spool());
+        let blocklists = Blocklists::new(remembered, dns, clock);
+        let config = Current::new(parts.config);
         let dispatch = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             queue: parts.queue,
@@ -151,11 +159,16 @@ impl Dispatch {
             random: Mutex::new(StdRng::seed_from_u64(parts.seed)),
             delays: Mutex::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
+            config,
+            blocklists,
             signing: Current::new(parts.signing),
             signed: signing::Signed::default(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         });
+        for finding in dispatch.blocklists.configure(&dispatch.config.get()) {
+            dispatch.found(finding);
+        }
         dispatch.queue.set_outlet(Arc::clone(&dispatch) as Arc<dyn Outlet>);
         dispatch
     }
@@ -171,10 +184,15 @@ impl Dispatch {
         self.classifier.set(Arc::clone(&config.responses));
         self.signing.set(signing);
         self.connector.delivery.set(delivery.clone());
+        self.config.set(Arc::clone(config));
         let mut state = self.state();
         let (sources, pools) = (&config.sources, &config.pools);
         state.egress.reconfigure(sources, pools, present, settings(config), self.queue.now());
         state.routes.clear();
+        drop(state);
+        for finding in self.blocklists.configure(config) {
+            self.found(finding);
+        }
     }
 
     /// No delivery is started any more; returns when those in flight have ended.

@@ -48,6 +48,8 @@ pub enum DecisionKind {
     Returned,
     /// A pool goes on with fewer sources.
     Fewer,
+    /// A list names an address or a domain, which is only told.
+    Listed,
     /// Something that an operator must mend.
     Alert,
     /// A cap cannot carry what waits in time.
@@ -56,7 +58,7 @@ pub enum DecisionKind {
 
 impl DecisionKind {
     /// Every kind with its word, which stands in metrics, and its meaning.
-    pub const WORDS: [(&'static str, &'static str, Self); 11] = [
+    pub const WORDS: [(&'static str, &'static str, Self); 12] = [
         ("slowed", "a source sends about one message a minute to a site", Self::Slowed),
         ("suspended", "a source sends nothing to a site", Self::Suspended),
         ("probing", "a source comes back to a site, by single messages", Self::Probing),
@@ -66,6 +68,7 @@ impl DecisionKind {
         ("swapped", "a standby took the place of a source", Self::Swapped),
         ("returned", "a source waits as standby again", Self::Returned),
         ("fewer", "a pool goes on with fewer sources", Self::Fewer),
+        ("listed", "a blocklist names an address or a domain, which is only told", Self::Listed),
         ("alert", "something must be mended by a person", Self::Alert),
         ("late", "the caps cannot carry in time what waits", Self::Late),
     ];
@@ -86,7 +89,7 @@ impl DecisionKind {
 
 impl Decision {
     /// One about nobody yet.
-    pub(super) fn new(kind: DecisionKind, text: impl Into<String>) -> Self {
+    pub fn new(kind: DecisionKind, text: impl Into<String>) -> Self {
         Self {
             kind,
             source: None,
@@ -98,7 +101,9 @@ impl Decision {
         }
     }
 
-    pub(super) fn source(mut self, source: &Arc<str>) -> Self {
+    /// About this source.
+    #[must_use]
+    pub fn source(mut self, source: &Arc<str>) -> Self {
         self.source = Some(Arc::clone(source));
         self
     }

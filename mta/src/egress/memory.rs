@@ -126,6 +126,7 @@ impl<T: Item> Egress<T> {
                 unread.push(String::from_utf8_lossy(&key).into_owned());
             }
         }
+        self.find_vacancies();
         unread
     }
 

@@ -368,6 +368,19 @@ impl Sources {
             .collect()
     }
 
+    /// Places of pools that a source has left and none has taken, with who left.
+    pub(super) fn vacancies(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut vacancies = Vec::new();
+        for (name, pool) in &self.pools {
+            let PoolChanges { left, joined, .. } = &pool.changes;
+            let mut gone: Vec<(&String, &Timestamp)> = left.iter().collect();
+            gone.sort_by_key(|(_, at)| **at);
+            let vacant = gone.iter().skip(joined.len());
+            vacancies.extend(vacant.map(|(left, _)| (Arc::clone(name), left.as_str().into())));
+        }
+        vacancies
+    }
+
     /// What must be kept of a pool.
     pub(super) fn pool_changes(&self, pool: &str) -> Option<&PoolChanges> {
         self.pools.get(pool).map(|pool| &pool.changes)

@@ -25,6 +25,13 @@ pub struct Wanted {
     pub candidates: Vec<Arc<str>>,
 }
 
+impl Wanted {
+    /// Whether it is the same vacancy.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pool == other.pool && self.left == other.left
+    }
+}
+
 /// What an operator may do to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLever {
@@ -64,11 +71,10 @@ impl<T: Item> Egress<T> {
         self.remembered.unsaved_source(source);
         for pool in &pools {
             self.remembered.unsaved_pool(pool);
-            let wanted = self.blames.wanted.entry(Arc::clone(pool)).or_default();
-            wanted.push(Arc::clone(source));
-        }
-        if !self.settings.swap.automatic {
-            self.blames.wanted.clear();
+            if self.settings.swap.automatic {
+                let wanted = self.blames.wanted.entry(Arc::clone(pool)).or_default();
+                wanted.push(Arc::clone(source));
+            }
         }
         self.redeal_all(now);
         let names: Vec<&str> = pools.iter().map(|pool| &**pool).collect();
@@ -143,16 +149,26 @@ impl<T: Item> Egress<T> {
         true
     }
 
-    /// No standby passed: the pool goes on with fewer, and says so. `why` names each with what it failed.
+    /// No standby passed: the pool goes on with fewer, and says so. `why` names each with what it failed. The
+    /// place stays vacant: a standby that passes later takes it.
     pub fn goes_on_with_fewer(&mut self, wanted: &Wanted, why: &str) {
         let Wanted { pool, left, .. } = wanted;
-        self.answered(pool);
         let count = self.sources.active(pool).len();
         let text = format!(
             "{pool} goes on with {count} sources: no standby can take the place of {left}. {why}"
         );
         let decision = Decision::new(DecisionKind::Fewer, text).source(left).pool(pool);
         self.decisions.push(decision);
+    }
+
+    /// Places that were vacant before the start are vacant still.
+    pub(super) fn find_vacancies(&mut self) {
+        if !self.settings.swap.automatic {
+            return;
+        }
+        for (pool, left) in self.sources.vacancies() {
+            self.blames.wanted.entry(pool).or_default().push(left);
+        }
     }
 
     fn answered(&mut self, pool: &Arc<str>) {
