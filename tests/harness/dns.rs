@@ -1,28 +1,40 @@
 //! A DNS server for a handful of zones, over UDP and TCP.
 //!
 //! A zone is text, a record a line: `name MX preference host`, `name A address`, `name AAAA
-//! address`, `name CNAME target`, `name SERVFAIL`, `name SILENT` (never answered). Other names do not exist.
+//! address`, `name CNAME target`, `name PTR host`, `name TXT words` (cut into strings where it is long),
+//! `name SERVFAIL`, `name SILENT` (never answered). `*.name` stands for all names below that are not written.
+//! Other names do not exist. The zone may change while it is served.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
 const TTL_SECS: u32 = 60;
+/// Octets of one character string (RFC 1035 section 3.3).
+const STRING_OCTETS_MAX: usize = 255;
+
+/// Octets of an answer over UDP: what is longer is asked for again over TCP (RFC 1035 section 4.2.1). So
+/// much everybody takes, with EDNS or without.
+const UDP_OCTETS_MAX: usize = 512;
 
 /// A server that runs until it is dropped.
 pub struct DnsServer {
     /// Where it listens.
     pub address: SocketAddr,
+    zone: Shared,
     _tasks: JoinSet<()>,
 }
+
+/// The zone as it is now.
+type Shared = Arc<Mutex<Arc<Vec<Entry>>>>;
 
 #[derive(Debug, Clone)]
 enum Entry {
@@ -31,21 +43,31 @@ enum Entry {
     Silent(Name),
 }
 
+impl Entry {
+    fn owner(&self) -> &Name {
+        match self {
+            Self::Record(owner, _) | Self::Servfail(owner) | Self::Silent(owner) => owner,
+        }
+    }
+}
+
 impl DnsServer {
     /// Serves the zone on a free port.
     pub async fn start(zone: &str) -> Self {
-        let entries: Arc<Vec<Entry>> =
-            Arc::new(zone.lines().map(str::trim).filter(|l| !l.is_empty()).map(entry).collect());
+        let entries: Shared = Arc::new(Mutex::new(entries(zone)));
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = tcp.local_addr().unwrap();
         let udp = UdpSocket::bind(address).await.unwrap();
         let mut tasks = JoinSet::new();
+        let shared = Arc::clone(&entries);
         let zone = Arc::clone(&entries);
         tasks.spawn(async move {
             let mut buffer = [0; 4096];
             loop {
                 let Ok((size, from)) = udp.recv_from(&mut buffer).await else { continue };
-                if let Some(answer) = answer(&zone, &buffer[..size]) {
+                if let Some(answer) = answer(&now(&zone), &buffer[..size]) {
+                    let answer =
+                        if answer.len() > UDP_OCTETS_MAX { truncated(&answer) } else { answer };
                     let _ = udp.send_to(&answer, from).await;
                 }
             }
@@ -56,17 +78,38 @@ impl DnsServer {
                 tokio::spawn(serve_tcp(stream, Arc::clone(&entries)));
             }
         });
-        Self { address, _tasks: tasks }
+        Self { address, zone: shared, _tasks: tasks }
+    }
+
+    /// Serves this zone from now on in place of the other.
+    pub fn set(&self, zone: &str) {
+        *self.zone.lock().unwrap() = entries(zone);
     }
 }
 
-async fn serve_tcp(mut stream: TcpStream, zone: Arc<Vec<Entry>>) {
+fn entries(zone: &str) -> Arc<Vec<Entry>> {
+    Arc::new(zone.lines().map(str::trim).filter(|l| !l.is_empty()).map(entry).collect())
+}
+
+fn now(zone: &Shared) -> Arc<Vec<Entry>> {
+    Arc::clone(&zone.lock().unwrap())
+}
+
+/// The answer without its records, which did not fit.
+fn truncated(answer: &[u8]) -> Vec<u8> {
+    let mut answer = Message::from_vec(answer).unwrap();
+    answer.metadata.truncation = true;
+    answer.answers.clear();
+    answer.to_vec().unwrap()
+}
+
+async fn serve_tcp(mut stream: TcpStream, zone: Shared) {
     while let Ok(size) = stream.read_u16().await {
         let mut query = vec![0; usize::from(size)];
         if stream.read_exact(&mut query).await.is_err() {
             return;
         }
-        let Some(answer) = answer(&zone, &query) else { continue };
+        let Some(answer) = answer(&now(&zone), &query) else { continue };
         let Ok(size) = u16::try_from(answer.len()) else { return };
         if stream.write_u16(size).await.is_err() || stream.write_all(&answer).await.is_err() {
             return;
@@ -86,6 +129,12 @@ fn entry(line: &str) -> Entry {
         "A" => RData::A(A(words[2].parse().unwrap())),
         "AAAA" => RData::AAAA(AAAA(words[2].parse().unwrap())),
         "CNAME" => RData::CNAME(CNAME(name(words[2]))),
+        "PTR" => RData::PTR(PTR(name(words[2]))),
+        "TXT" => {
+            let text = line.splitn(3, char::is_whitespace).nth(2).unwrap().trim().as_bytes();
+            let strings = text.chunks(STRING_OCTETS_MAX).map(|it| String::from_utf8(it.to_vec()));
+            RData::TXT(TXT::new(strings.map(Result::unwrap).collect()))
+        }
         "SERVFAIL" => return Entry::Servfail(owner),
         "SILENT" => return Entry::Silent(owner),
         other => panic!("unknown record {other}"),
@@ -105,22 +154,23 @@ fn answer(zone: &[Entry], query: &[u8]) -> Option<Vec<u8>> {
     let mut exists = false;
     while seen.insert(name.clone()) {
         let mut next = None;
+        let written = zone.iter().any(|entry| *entry.owner() == name);
+        let has = |owner: &Name| {
+            *owner == name || (!written && owner.is_wildcard() && owner.base_name().zone_of(&name))
+        };
         for entry in zone {
             match entry {
-                Entry::Silent(owner) if *owner == name => return None,
-                Entry::Servfail(owner) if *owner == name => {
+                Entry::Silent(owner) if has(owner) => return None,
+                Entry::Servfail(owner) if has(owner) => {
                     answer.metadata.response_code = ResponseCode::ServFail;
                     return answer.to_vec().ok();
                 }
-                Entry::Record(owner, data) if *owner == name => {
+                Entry::Record(owner, data) if has(owner) => {
                     exists = true;
                     let kind = data.record_type();
                     if kind == question.query_type() || kind == RecordType::CNAME {
-                        answer.add_answer(Record::from_rdata(
-                            owner.clone(),
-                            TTL_SECS,
-                            data.clone(),
-                        ));
+                        let record = Record::from_rdata(name.clone(), TTL_SECS, data.clone());
+                        answer.add_answer(record);
                     }
                     if let RData::CNAME(target) = data {
                         next = Some(target.0.clone());

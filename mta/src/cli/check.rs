@@ -35,6 +35,15 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
             ));
         }
     }
+    for key in config.blocklists.iter().filter_map(|list| list.key.as_ref()) {
+        if let Err(error) = std::fs::metadata(&key.path) {
+            problems.push(format!(
+                "{}: blocklist.key_file: {}: {error}",
+                key.place,
+                key.path.display()
+            ));
+        }
+    }
     for problem in &problems {
         eprintln!("{problem}");
     }

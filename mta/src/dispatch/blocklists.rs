@@ -20,7 +20,7 @@ use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::{DnsError, MailDns, WallClock};
 
 /// Time for one question, its text included. The resolver gives up sooner.
-const QUESTION_TIME_MAX: Duration = Duration::from_secs(60);
+const QUESTION_TIME_MAX: Duration = Duration::from_mins(1);
 /// However far away the next question is, the clock is looked at again after this: it may be set.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
 /// Octets of a key: one label of the DNS (RFC 1035 section 2.3.4).
@@ -53,13 +53,16 @@ pub(crate) fn declare_metrics() {
     metrics::declare(&[&ANSWERS, &LISTED, &IGNORED]);
 }
 
+/// The key of a zone in lower case, or why there is none.
+type Key = Result<Arc<str>, String>;
+
 /// The lists, and who asks them.
 pub struct Blocklists {
     dns: Arc<dyn MailDns>,
     clock: Arc<dyn WallClock>,
     monitor: Mutex<Monitor>,
     /// The key of each list that has one, or why it cannot be read.
-    keys: Mutex<HashMap<Arc<str>, Result<Arc<str>, String>>>,
+    keys: Mutex<HashMap<Arc<str>, Key>>,
     /// Something may be due sooner than it was.
     sooner: Notify,
 }
@@ -183,7 +186,7 @@ fn count(monitor: &Monitor) {
     }
 }
 
-fn read_key(file: &KeyFile) -> Result<Arc<str>, String> {
+fn read_key(file: &KeyFile) -> Key {
     let path = file.path.display();
     let text = std::fs::read_to_string(&file.path)
         .map_err(|error| format!("{}: {path}: {error}", file.place))?;

@@ -91,7 +91,7 @@ async fn spf(source: &Source, config: &Config, dns: &Arc<dyn MailDns>) -> Vec<(S
                 // Nothing is known of a domain whose task has died: it is not passed over.
                 let why = format!("SPF could not be looked at: {error}");
                 let none = SpfFound { result: SpfResult::TempError(why), record: None };
-                found.push((String::from("a domain"), none));
+                found.push(("one of the domains".to_owned(), none));
             }
             None => break,
         }

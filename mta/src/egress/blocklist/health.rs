@@ -52,9 +52,7 @@ impl Health {
     ) -> Option<Told> {
         *(if must { &mut self.must } else { &mut self.must_not }) = result.is_ok().then_some(asked);
         let Err(why) = result else {
-            if self.proved().is_none() {
-                return None;
-            }
+            self.proved()?;
             let fault = self.fault.take().filter(|fault| fault.told)?;
             return Some(Told::Well(fault.since));
         };

@@ -95,15 +95,12 @@ impl List {
         let parts = u32::try_from(fitting.len()).unwrap_or(u32::MAX).saturating_add(1);
         for (part, subject) in (1..).zip(fitting) {
             let phase = self.config.every / parts * part;
-            let watched = match before.remove(subject) {
-                Some(mut watched) => {
-                    watched.turn.phase = phase;
-                    watched
-                }
-                None => {
-                    let next = now.after(first_round(&self.config) / parts * part);
-                    Watched { known: Known::new(now), turn: Turn { phase, next, asked: None } }
-                }
+            let watched = if let Some(mut watched) = before.remove(subject) {
+                watched.turn.phase = phase;
+                watched
+            } else {
+                let next = now.after(first_round(&self.config) / parts * part);
+                Watched { known: Known::new(now), turn: Turn { phase, next, asked: None } }
             };
             self.subjects.insert((*subject).clone(), watched);
         }
