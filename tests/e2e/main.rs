@@ -13,6 +13,7 @@ mod levers;
 mod limits;
 mod metrics;
 mod peers;
+mod providers;
 mod proxy;
 mod reload;
 mod routes;

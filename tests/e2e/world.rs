@@ -22,7 +22,8 @@ pub struct World {
     pub config: PathBuf,
     /// What its listeners show.
     pub certificate: Certificate,
-    _dns: DnsServer,
+    /// What it asks.
+    pub dns: DnsServer,
     /// Spool and events.
     pub folder: tempfile::TempDir,
 }
@@ -68,7 +69,7 @@ impl World {
         let config = folder.path().join("tambo.toml");
         std::fs::write(&config, text).unwrap();
         let relay = RelayProcess::start(&config, folder.path()).await;
-        Self { relay, config, certificate, _dns: dns, folder }
+        Self { relay, config, certificate, dns, folder }
     }
 
     /// Stops the relay and starts it again on the same spool.
@@ -76,6 +77,13 @@ impl World {
         let next = self.config.clone();
         assert!(self.relay.stop().await);
         self.relay = RelayProcess::start(&next, self.folder.path()).await;
+        self
+    }
+
+    /// Kills the relay and starts it again on the same spool.
+    pub async fn killed(mut self) -> Self {
+        self.relay.kill().await;
+        self.relay = RelayProcess::start(&self.config, self.folder.path()).await;
         self
     }
 

@@ -23,12 +23,14 @@ pub struct Behaviour {
     pub broken_tls: bool,
     /// Waits before each reply.
     pub delay: Duration,
-    /// Says 450 to the first attempt of each (sender, recipient).
+    /// Says 450 to the first attempt of each (source, sender, recipient).
     pub greylist: bool,
     /// Says 550 to recipients whose local part starts like this.
     pub refuse: Option<String>,
     /// Says this to MAIL.
     pub mail_reply: Option<String>,
+    /// Says this to MAIL of these addresses.
+    pub blocked: Vec<(IpAddr, &'static str)>,
     /// Says this instead of 220 at once.
     pub greeting: Option<String>,
     /// Does not offer PIPELINING.
@@ -84,7 +86,9 @@ impl Books {
 #[derive(Default)]
 struct Records {
     taken: Vec<Taken>,
-    greylisted: HashMap<(String, String), u32>,
+    greylisted: HashMap<(IpAddr, String, String), u32>,
+    /// MAIL seen, by source.
+    mails: HashMap<IpAddr, u32>,
     vanished: u32,
     deferred: u64,
     refused: u64,
@@ -166,6 +170,11 @@ impl MxHost {
     pub fn refusals(&self) -> (u64, u64) {
         let records = lock(&self.records);
         (records.deferred, records.refused)
+    }
+
+    /// MAIL commands seen, by the address they came from.
+    pub fn mails(&self) -> HashMap<IpAddr, u32> {
+        lock(&self.records).mails.clone()
     }
 
     /// Most connections of one source at a time.
@@ -313,6 +322,11 @@ impl Session {
             {
                 return Next::Quit("421 4.3.2 enough for this connection".to_owned());
             }
+            *lock(&self.records).mails.entry(self.from).or_default() += 1;
+            let blocked = self.behaviour.blocked.iter().find(|(from, _)| *from == self.from);
+            if let Some((_, reply)) = blocked {
+                return Next::Reply((*reply).to_owned());
+            }
             if let Some(reply) = &self.behaviour.mail_reply {
                 return Next::Reply(reply.clone());
             }
@@ -379,7 +393,8 @@ impl Session {
             return "550 5.1.1 no such user here".to_owned();
         }
         if self.behaviour.greylist {
-            let tries = records.greylisted.entry((sender, recipient.clone())).or_default();
+            let triplet = (self.from, sender, recipient.clone());
+            let tries = records.greylisted.entry(triplet).or_default();
             *tries += 1;
             if *tries == 1 {
                 records.deferred += 1;

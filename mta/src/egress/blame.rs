@@ -294,9 +294,12 @@ impl<T: Item> Egress<T> {
         }
     }
 
-    /// The paths that a verdict speaks of: the one that was used, or all of its network.
+    /// The paths that a verdict speaks of: the one that was used, or all of its network where the network
+    /// alone is blamed. (Who says "your address or its network" has refused one address: its neighbours
+    /// speak for themselves.)
     fn blamed_paths(&self, heard: &Heard<'_>, verdict: &Verdict) -> Vec<Arc<str>> {
-        if verdict.scope.contains(&Blame::Netblock) {
+        let scope = &verdict.scope;
+        if scope.contains(&Blame::Netblock) && !scope.contains(&Blame::Source) {
             self.sources.netblock(heard.source)
         } else {
             vec![Arc::clone(heard.source)]

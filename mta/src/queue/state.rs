@@ -59,11 +59,12 @@ pub fn attempted(
     now: Timestamp,
     random: &mut StdRng,
 ) -> Changes {
-    let asked = means.iter().filter_map(|it| match it {
+    let not_before = means.iter().filter_map(|it| match it {
         Some(Mail::Retry(after)) => *after,
         _ => None,
     });
-    let hint = hint(&outcomes).into_iter().chain(asked).max();
+    let not_before = not_before.max().map(|after| now.after(after));
+    let hint = hint(&outcomes);
     let not_begun = waiting(delivery).count() > outcomes.len();
     let mut means = means.iter().copied().chain(std::iter::repeat(None));
     let changes = change(delivery, outcomes, |outcome| {
@@ -78,7 +79,10 @@ pub fn attempted(
         delivery.attempts = delivery.attempts.saturating_add(1);
     }
     let next = match waiting {
-        Some(_) => Some(schedule.next(delivery.attempts, hint, now, random)),
+        Some(_) => {
+            let next = schedule.next(delivery.attempts, hint, now, random);
+            Some(not_before.map_or(next, |earliest| earliest.max(next)))
+        }
         None => not_begun.then_some(now),
     };
     if let Some(Transition { outcome: Outcome::Failed(failure), .. }) = waiting {

@@ -360,10 +360,10 @@ pub fn span(time: Duration) -> String {
 
 /// Who is slowed or suspended.
 fn held(scope: &[Blame]) -> &'static str {
-    if scope.contains(&Blame::Netblock) {
-        "every source in this network, at this destination,"
-    } else if scope.contains(&Blame::Source) {
+    if scope.contains(&Blame::Source) {
         "this source, at this destination,"
+    } else if scope.contains(&Blame::Netblock) {
+        "every source in this network, at this destination,"
     } else {
         "this destination"
     }
