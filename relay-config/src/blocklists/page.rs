@@ -9,8 +9,6 @@ pub fn page() -> String {
     let mut text = String::from(
         "# Blocklists\n\n\
          This page is generated: `make docs` writes it from `relay-config/data/blocklists.toml`.\n\n\
-         **Not in force yet**: `[[blocklist]]` is read and checked, but this version asks no list. `tambo check` \
-         says so, too.\n\n\
          None of these is asked by itself: whose servers are asked, and that they learn of our addresses, is your \
          decision. Most refuse who comes through a public resolver or asks much, so they need a resolver of your \
          own (`[dns]`) or a key. A `[[blocklist]]` (see [config.md](config.md)) with the zone of one of these takes from \
