@@ -13,6 +13,7 @@ use crate::admin::{self, Control};
 use crate::control::RelayControl;
 use crate::current::Current;
 use crate::dispatch::{Dispatch, Parts};
+use crate::egress::day_of_pools;
 use crate::message::Id;
 use crate::outcome::JsonlSink;
 use crate::outside::{DkimKeys, MailDns, Net, WallClock, real};
@@ -112,6 +113,11 @@ impl Relay {
             tasks.spawn(sweep_orphans(sweeper, highest));
         }
         tracing::info!(lanes, "the queue is open");
+        for day in day_of_pools(&config.pools, &config.sources, world.clock.now()) {
+            if let Some(words) = day.sentence() {
+                tracing::info!("{words}");
+            }
+        }
         let started = Arc::clone(&config);
         let config = Arc::new(Current::new(config));
         let control = Arc::new(RelayControl {

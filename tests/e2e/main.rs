@@ -21,4 +21,5 @@ mod scripts;
 mod service;
 mod spool;
 mod submission;
+mod warm_up;
 mod world;

@@ -128,6 +128,15 @@ async fn send_all(world: &World, name: &str, count: usize) {
     client.quit().await.unwrap();
 }
 
+/// All events, once there is a decision of this kind among them.
+async fn told(world: &World, what: &str) -> Vec<Value> {
+    eventually(what, async || {
+        let events = world.relay.events();
+        (!decisions(&events, what).is_empty()).then_some(events)
+    })
+    .await
+}
+
 fn decisions<'a>(events: &'a [Value], what: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["decision"] == *what).collect()
 }
@@ -170,7 +179,7 @@ async fn eighteen_addresses_look_after_themselves() {
     assert_eq!(hosts.at("domain").count(), 0);
 
     // What happened is told, each with its evidence.
-    let events = world.relay.events();
+    let events = told(&world, "halted").await;
     let suspended = decisions(&events, "suspended");
     assert_eq!(suspended.len(), 1, "{suspended:?}");
     assert_eq!((&suspended[0]["source"], &suspended[0]["site"]), (&"ip-01".into(), &"blocker".into()));
@@ -206,7 +215,7 @@ async fn eighteen_addresses_look_after_themselves() {
     let after = hosts.taken("lister");
     assert_eq!(before[&2], after[&2], "nothing more from the address that is listed");
     assert!(after[&20] >= 3, "{after:?}");
-    let events = world.relay.events();
+    let events = told(&world, "swapped").await;
     let swapped = decisions(&events, "swapped");
     assert_eq!((swapped.len(), &swapped[0]["source"]), (1, &"ip-20".into()));
     let quarantined = decisions(&events, "quarantined");

@@ -11,7 +11,8 @@ use relay_config::responses::{Category, Mail, Verdict};
 
 use crate::egress::Waits;
 use crate::message::{
-    Address, Delivery, Event, EventKind, Failure, Message, Outcome, Submission, Timestamp,
+    Address, Delivery, Event, EventKind, Failure, Message, Outcome, Recipient, Submission,
+    Timestamp,
 };
 use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outcome::{self, Context, Notice, Told, What};
@@ -19,7 +20,7 @@ use crate::queue::state::{self, Changes, Through};
 use crate::queue::{HeldBody, LeverError, Ready};
 use crate::smtp_out::Route;
 
-use super::Dispatch;
+use super::{Dispatch, destination};
 
 static OUTCOMES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "Outcomes of recipients; those that are deferred are counted at each attempt";
@@ -122,28 +123,44 @@ impl Dispatch {
         self.write(ready, changes, &verdicts, Context::default(), None).await;
     }
 
-    /// Something of ours keeps a delivery: it waits on disk, and is told the first time.
+    /// Something of ours keeps a delivery: it waits on disk, and is told the first time, with the time at which
+    /// it is likely to go. When that is too late for it, the operator hears of it at once.
     pub(super) fn postpone(&self, ready: Ready, waits: &Waits, route: Option<&Route>) {
         let delivery = &ready.delivery;
         let fresh = delivery.attempts == 0 && delivery.due <= ready.message.id.time().after(FRESH);
-        let mut events = Vec::new();
-        if fresh {
-            for recipient in ready.recipients() {
-                let id = self.queue.next_id();
-                let mut event = Event::of_message(id, EventKind::Waiting, &ready.message);
-                event.recipient = Some(recipient.address.to_string());
-                event.site = route.map(|route| route.site.to_string());
-                event.provider = route.and_then(|it| it.provider.as_ref()).map(ToString::to_string);
-                event.detail = Some(waits.why.sentence());
-                event.next_attempt = Some(waits.until.to_rfc3339());
-                events.push(event);
-            }
-        }
+        let events = if fresh { self.told_to_wait(&ready, waits, route) } else { Vec::new() };
         WAITING.inc();
         let message = ready.message.id;
         if let Err(error) = self.queue.postpone(ready, waits.until, &events) {
             tracing::error!(%message, %error, "what waits could not be written; it is looked at again");
         }
+    }
+
+    fn told_to_wait(&self, ready: &Ready, waits: &Waits, route: Option<&Route>) -> Vec<Event> {
+        let mut expected = None;
+        if let Some(route) = route {
+            let now = self.queue.now();
+            let mut state = self.state();
+            let (to, pool) = (destination(route), self.pool_of(&state, ready));
+            expected = state.egress.expected(&to, &pool, now);
+            let expires = ready.message.id.time().after(self.queue.options().expire_after);
+            if let Some(expected) = expected {
+                state.egress.alert_of_delay(&to, &pool, (expected, expires), now);
+            }
+        }
+        let recipients = ready.recipients().into_iter();
+        let event = |recipient: &Recipient| {
+            let id = self.queue.next_id();
+            let mut event = Event::of_message(id, EventKind::Waiting, &ready.message);
+            event.recipient = Some(recipient.address.to_string());
+            event.site = route.map(|route| route.site.to_string());
+            event.provider = route.and_then(|it| it.provider.as_ref()).map(ToString::to_string);
+            event.detail = Some(waits.why.sentence());
+            event.next_attempt = Some(waits.until.to_rfc3339());
+            event.expected = expected.map(Timestamp::to_rfc3339);
+            event
+        };
+        recipients.map(event).collect()
     }
 
     async fn write(

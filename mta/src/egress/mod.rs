@@ -10,6 +10,7 @@ pub mod blocklist;
 mod books;
 mod budget;
 mod calendar;
+mod capacity;
 mod connection;
 mod decision;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub mod warm_up;
 
 pub use blame::{Heard, Said};
 pub use books::{Egress, Settings};
+pub use capacity::{DayOfPool, day_of_pools};
 pub use connection::{Action, ConnectionId, Pull};
 pub use decision::{Decision, DecisionKind};
 pub use gate::Reason;

@@ -44,6 +44,8 @@ pub(super) struct Path {
     pub(super) unsaved: bool,
     /// It has had a cap: what it used of the day must be remembered.
     capped: bool,
+    /// It was used before the start, and nobody knows how long ago.
+    restarted: bool,
 }
 
 /// What holds for a path at this moment.
@@ -88,6 +90,7 @@ impl Path {
             why: record.why,
             learned: record.learned,
             last_used: record.last_used,
+            restarted: true,
             ..Self::new(limits, started)
         }
     }
@@ -138,6 +141,12 @@ impl Path {
             }
         }
         self.capped = self.cap(terms).is_some();
+        if std::mem::take(&mut self.restarted)
+            && let Some((every, _)) = self.pace(terms, now)
+        {
+            // The bucket is empty.
+            self.spacing = Spacing::from(self.spacing.next().max(now.after(every)));
+        }
         self.learned.forget_grown(now);
         passed
     }

@@ -10,6 +10,7 @@ use crate::message::{Failure, Priority, Timestamp};
 
 use super::Item;
 use super::books::Egress;
+use super::capacity::bounds_a_day;
 use super::gate::Reason;
 use super::path::{Path, Terms};
 use super::site::{Destination, Site};
@@ -89,6 +90,12 @@ impl<T: Item> Egress<T> {
         self.site(&to.site, &to.kind, pool);
         self.advance(&to.site, pool, now);
         if let Some(refused) = self.refuses(to, pool, &key, &item, now) {
+            if let (Refused::Waits(_), Some(site)) = (&refused, self.sites.get_mut(&to.site))
+                && let Some(state) = site.pools.get_mut(pool)
+                && bounds_a_day(&state.limits, state.rules.as_ref())
+            {
+                state.puts_back(item.recipients(), now);
+            }
             self.forget_if_quiet(&to.site, now);
             return Err((item, refused));
         }

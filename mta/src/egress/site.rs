@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::message::{Failure, Lane, Priority, Timestamp};
 
 use super::budget::Budget;
+use super::capacity::PutBack;
 use super::connection::{ConnectionId, ConnectionState};
 use super::gate::{Gate, Reason};
 use super::limits::{Limits, Spacing, interval, minutely};
@@ -90,6 +91,8 @@ pub(super) struct SitePool<T> {
     pub(super) connections: usize,
     /// … but for those that are idle.
     pub(super) at_work: usize,
+    /// What was put back to disk lately.
+    pub(super) put_back: PutBack,
     /// Share of the mail that waits for paths that keep theirs.
     pub(super) aside: f64,
     /// Recipients of trickles, and all, of a day.
@@ -217,6 +220,7 @@ impl<T> SitePool<T> {
             waiting: 0,
             connections: 0,
             at_work: 0,
+            put_back: PutBack::default(),
             aside: 0.0,
             trickle: Trickle::default(),
         }

@@ -88,6 +88,9 @@ pub struct Event {
     /// When it is tried again, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt: Option<String>,
+    /// When it is likely to go, of what waits for a limit of ours; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<String>,
     /// Octets of the message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub size: Option<u64>,
@@ -170,6 +173,7 @@ impl Event {
             decision: None,
             attempt: None,
             next_attempt: None,
+            expected: None,
             size: None,
             seconds: None,
         }
