@@ -113,11 +113,7 @@ impl Relay {
             tasks.spawn(sweep_orphans(sweeper, highest));
         }
         tracing::info!(lanes, "the queue is open");
-        for day in day_of_pools(&config.pools, &config.sources, world.clock.now()) {
-            if let Some(words) = day.sentence() {
-                tracing::info!("{words}");
-            }
-        }
+        say_what_a_day_carries(&config, &*world.clock);
         let started = Arc::clone(&config);
         let config = Arc::new(Current::new(config));
         let control = Arc::new(RelayControl {
@@ -241,6 +237,14 @@ impl Relay {
         }
         if let Err(error) = self.committer.commit(Vec::new()).await {
             tracing::error!(%error, "the last outcomes could not be synced");
+        }
+    }
+}
+
+fn say_what_a_day_carries(config: &Config, clock: &dyn WallClock) {
+    for day in day_of_pools(&config.pools, &config.sources, clock.now()) {
+        if let Some(words) = day.sentence() {
+            tracing::info!("{words}");
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::world::{World, message, mx_ip, mx_port};
 
 const BLOCKED: &str = "550 5.7.1 Unfortunately, messages from [127.0.0.11] weren't sent. Please contact your \
      Internet service provider since part of their network is on our block list (S3140).";
-const DOMAIN: &str = "421 4.7.0 This message is suspicious due to the very low reputation of the sending domain";
+const DOMAIN: &str =
+    "421 4.7.0 This message is suspicious due to the very low reputation of the sending domain";
 /// Messages to each provider.
 const MAILS: usize = 60;
 
@@ -182,7 +183,10 @@ async fn eighteen_addresses_look_after_themselves() {
     let events = told(&world, "halted").await;
     let suspended = decisions(&events, "suspended");
     assert_eq!(suspended.len(), 1, "{suspended:?}");
-    assert_eq!((&suspended[0]["source"], &suspended[0]["site"]), (&"ip-01".into(), &"blocker".into()));
+    assert_eq!(
+        (&suspended[0]["source"], &suspended[0]["site"]),
+        (&"ip-01".into(), &"blocker".into())
+    );
     assert_eq!(suspended[0]["rule"], "M02");
     let halted = decisions(&events, "halted");
     assert_eq!((halted.len(), &halted[0]["site"]), (1, &"domain".into()));

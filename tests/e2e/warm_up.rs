@@ -48,7 +48,11 @@ async fn a_cap_of_a_day_is_spread_told_and_kept_over_kills() {
     })
     .await;
     let last = waiting.last().unwrap();
-    assert_eq!((&last["site"], last["expected"].is_string()), (&"mx.h.example".into(), true), "{last}");
+    assert_eq!(
+        (&last["site"], last["expected"].is_string()),
+        (&"mx.h.example".into(), true),
+        "{last}"
+    );
     let words = last["detail"].as_str().unwrap();
     assert!(words.contains("cap of the source is spread"), "{words}");
     // Forty at six and nine a day are not gone in the twelve hours that they live.

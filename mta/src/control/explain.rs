@@ -110,9 +110,8 @@ fn limits(view: &SiteView) -> Vec<LimitRow> {
     };
     let count = |value: u32| if value == u32::MAX { none() } else { value.to_string() };
     let some = |value: Option<u32>| value.map_or_else(none, |value| value.to_string());
-    let rate = |rate: Option<relay_config::values::Rate>| {
-        rate.map_or_else(none, |rate| rate.to_string())
-    };
+    let rate =
+        |rate: Option<relay_config::values::Rate>| rate.map_or_else(none, |rate| rate.to_string());
     let most = view.paths.iter().map(|path| path.open).max();
     let used = view.paths.iter().map(|path| path.used).max();
     vec![

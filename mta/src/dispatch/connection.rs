@@ -198,8 +198,7 @@ impl Dispatch {
         let mut outcomes = Vec::with_capacity(recipients.len());
         let mut usable = true;
         for (number, batch) in recipients.chunks(batch).enumerate() {
-            let more =
-                number == 0 || (!link.is_spent() && self.begin_another(link.id));
+            let more = number == 0 || (!link.is_spent() && self.begin_another(link.id));
             if !usable || !more {
                 break;
             }

@@ -61,12 +61,8 @@ impl Dispatch {
         if let Some(path) = next.or(view.paths.first()) {
             for host in &route.hosts {
                 let found = self.connector.addresses(host, &route, &path.source).await;
-                let avoided = self.state().egress.is_avoided(
-                    &to.site,
-                    &to.host_set,
-                    &host.name,
-                    now,
-                );
+                let avoided =
+                    self.state().egress.is_avoided(&to.site, &to.host_set, &host.name, now);
                 hosts.push((host.name.clone(), found, avoided));
             }
         }

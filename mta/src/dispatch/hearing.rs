@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use prometheus::IntCounter;
 use relay_config::responses::{Action, Verdict};
 
-use crate::egress::{Decision, DecisionKind, Heard, Saving, Said};
+use crate::egress::{Decision, DecisionKind, Heard, Said, Saving};
 use crate::message::{Event, EventKind, Outcome};
 use crate::metrics::{self, Label, Labelled, Topic};
 use crate::queue::Ready;

@@ -535,7 +535,10 @@ fn egress(parts: &Parts) -> Egress<Waiting> {
     let count = kept.len();
     let unread = egress.restore(kept);
     for key in &unread {
-        tracing::error!(key, "what was known of a source cannot be read; was it written by a later version?");
+        tracing::error!(
+            key,
+            "what was known of a source cannot be read; was it written by a later version?"
+        );
     }
     tracing::info!(records = count - unread.len(), "sources are as they were left");
     egress

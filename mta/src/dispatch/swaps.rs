@@ -188,9 +188,10 @@ impl Dispatch {
         if later && !last {
             return Replaced::NotYet;
         }
-        let why = match failed.is_empty() {
-            true => "There is no standby left: add one to `standby` of the pool".to_owned(),
-            false => failed.join("; "),
+        let why = if failed.is_empty() {
+            "There is no standby left: add one to `standby` of the pool".to_owned()
+        } else {
+            failed.join("; ")
         };
         self.state().egress.goes_on_with_fewer(wanted, &why);
         self.save_egress().await;

@@ -118,7 +118,12 @@ impl Share {
 
 impl Blames {
     /// Counts a reply toward a share, and tells whether it is above what a rule bears.
-    fn is_above(&mut self, key: (Arc<str>, String, String), above: Option<Percent>, n: u32) -> bool {
+    fn is_above(
+        &mut self,
+        key: (Arc<str>, String, String),
+        above: Option<Percent>,
+        n: u32,
+    ) -> bool {
         let Some(percent) = above else { return true };
         let Some(share) = self.share(key) else { return false };
         share.count(0, n);
@@ -158,7 +163,13 @@ impl Blames {
     }
 
     /// A site has blocked a source. Returns how many have within this time.
-    fn blocked(&mut self, source: &Arc<str>, site: &Arc<str>, within: Duration, now: Timestamp) -> usize {
+    fn blocked(
+        &mut self,
+        source: &Arc<str>,
+        site: &Arc<str>,
+        within: Duration,
+        now: Timestamp,
+    ) -> usize {
         let sites = self.sites.entry(Arc::clone(source)).or_default();
         sites.retain(|_, at| now.since(*at) < within);
         if sites.len() < COUNTED_MAX {
@@ -222,7 +233,9 @@ impl<T: Item> Egress<T> {
 
     fn count_on_path(&mut self, heard: &Heard<'_>, now: Timestamp) {
         let Some(site) = self.sites.get_mut(heard.site) else { return };
-        let Some(limits) = site.pools.get(heard.pool).map(|pool| pool.limits.clone()) else { return };
+        let Some(limits) = site.pools.get(heard.pool).map(|pool| pool.limits.clone()) else {
+            return;
+        };
         let Some(path) = site.paths.get_mut(heard.source) else { return };
         if heard.accepted > 0 {
             path.taken(&limits, now);
@@ -313,7 +326,9 @@ impl<T: Item> Egress<T> {
         mut act: impl FnMut(&mut Path, &Limits),
     ) {
         let Some(site) = self.sites.get_mut(heard.site) else { return };
-        let Some(limits) = site.pools.get(heard.pool).map(|pool| pool.limits.clone()) else { return };
+        let Some(limits) = site.pools.get(heard.pool).map(|pool| pool.limits.clone()) else {
+            return;
+        };
         for source in sources {
             act(site.paths.entry(Arc::clone(source)).or_default(), &limits);
         }
@@ -438,8 +453,7 @@ impl<T: Item> Egress<T> {
         now: Timestamp,
     ) {
         let Some(domain) = heard.sending_domain else { return };
-        let key =
-            (Arc::clone(heard.site), domain.to_owned(), said.verdict.rule.to_string());
+        let key = (Arc::clone(heard.site), domain.to_owned(), said.verdict.rule.to_string());
         if self.blames.said_by(key, heard.recipient_domain, domains) {
             self.halt(heard, said, Halted::Domain(domain.to_owned()), lasts, now);
         }

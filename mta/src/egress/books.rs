@@ -14,6 +14,7 @@ use super::decision::Decision;
 use super::halts::Halts;
 use super::health::Why;
 use super::limits::Limits;
+use super::line::Line;
 use super::memory::Remembered;
 use super::path::{Path, Terms};
 use super::room::Room;
@@ -117,19 +118,14 @@ impl<T: Item> Egress<T> {
     }
 
     /// Takes out a delivery that has not been started.
-    pub fn take(
-        &mut self,
-        key: &LaneKey,
-        wanted: impl Fn(&T) -> bool + Copy,
-    ) -> Option<T> {
+    pub fn take(&mut self, key: &LaneKey, wanted: impl Fn(&T) -> bool + Copy) -> Option<T> {
         let waiting: Vec<Arc<str>> = self.waiting.iter().cloned().collect();
         for name in waiting {
             let Some(site) = self.sites.get_mut(&name) else { continue };
             let found = site.pools.iter_mut().find_map(|(pool_name, pool)| {
-                let (host_set, item) = pool
-                    .lines
-                    .iter_mut()
-                    .find_map(|(host_set, line)| Some((Arc::clone(host_set), line.take(key, wanted)?)))?;
+                let (host_set, item) = pool.lines.iter_mut().find_map(|(host_set, line)| {
+                    Some((Arc::clone(host_set), line.take(key, wanted)?))
+                })?;
                 pool.left(key.1);
                 Some((Arc::clone(pool_name), host_set, item))
             });
@@ -212,7 +208,7 @@ impl<T: Item> Egress<T> {
         }
         let Some(site) = self.sites.get_mut(name) else { return Vec::new() };
         let lines = |site: &Site<T>| {
-            let of_pool = |it: &SitePool<T>| it.lines.get(host_set).map_or(0, |l| l.connections());
+            let of_pool = |it: &SitePool<T>| it.lines.get(host_set).map_or(0, Line::connections);
             site.pools.values().map(of_pool).sum::<usize>()
         };
         let own = site.pools.get(pool).and_then(|it| it.lines.get(host_set));
@@ -373,7 +369,12 @@ impl<T: Item> Egress<T> {
     }
 
     /// The site, made when it is not there.
-    pub(super) fn site(&mut self, name: &Arc<str>, kind: &SiteKind, pool: &Arc<str>) -> &mut Site<T> {
+    pub(super) fn site(
+        &mut self,
+        name: &Arc<str>,
+        kind: &SiteKind,
+        pool: &Arc<str>,
+    ) -> &mut Site<T> {
         let (providers, sources) = (&self.settings.providers, &self.sources);
         let remembered = &mut self.remembered;
         let started = self.started;
@@ -468,7 +469,12 @@ impl<T: Item> Egress<T> {
 
     /// Connections that failed without a word from the peer, one after another, while others are
     /// heard at the same hosts: the source is blocked there in silence.
-    fn is_silent_block(&mut self, connection: &Connection, failure: &Failure, now: Timestamp) -> bool {
+    fn is_silent_block(
+        &mut self,
+        connection: &Connection,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> bool {
         if failure.phase.is_some() {
             return false;
         }

@@ -75,7 +75,7 @@ impl Budget {
     }
 
     /// What must be on disk now.
-    pub(super) fn to_save(&self) -> Reserved {
+    pub(super) fn to_save(self) -> Reserved {
         Reserved { day: self.day, recipients: self.asked }
     }
 

@@ -67,7 +67,11 @@ pub struct DayOfPool {
 }
 
 /// What pools may send on a day if nothing is known of their sources but what the configuration says.
-pub fn day_of_pools(pools: &[Arc<Pool>], sources: &[Arc<Source>], now: Timestamp) -> Vec<DayOfPool> {
+pub fn day_of_pools(
+    pools: &[Arc<Pool>],
+    sources: &[Arc<Source>],
+    now: Timestamp,
+) -> Vec<DayOfPool> {
     pools.iter().filter_map(|pool| day_of_pool(pool, sources, now)).collect()
 }
 
@@ -75,8 +79,7 @@ fn day_of_pool(pool: &Pool, sources: &[Arc<Source>], now: Timestamp) -> Option<D
     let schedule = pool.warm_up.as_ref()?;
     let today = Calendar::new(pool.send_window.clone()).day(now).number;
     let active = sources.iter().filter(|source| pool.sources.contains(&source.name));
-    let states: Vec<WarmUp> =
-        active.map(|source| WarmUp::begin(&source.warmth, today)).collect();
+    let states: Vec<WarmUp> = active.map(|source| WarmUp::begin(&source.warmth, today)).collect();
     let named = schedule.caps_for.iter().map(|name| Some(&**name)).chain([None]);
     let row = |provider: Option<&str>| {
         let rules = Rules::new(schedule, provider);

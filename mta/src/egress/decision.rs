@@ -82,7 +82,12 @@ impl DecisionKind {
     pub fn is_alarming(self) -> bool {
         matches!(
             self,
-            Self::Halted | Self::Quarantined | Self::Swapped | Self::Fewer | Self::Alert | Self::Late
+            Self::Halted
+                | Self::Quarantined
+                | Self::Swapped
+                | Self::Fewer
+                | Self::Alert
+                | Self::Late
         )
     }
 }
@@ -140,11 +145,15 @@ impl Decision {
             Passed::Nothing => return None,
             Passed::Quickens => (
                 DecisionKind::Resumed,
-                format!("{source} sends more to {site} again{after}: its rate grows back by 10 % an hour while no complaint comes"),
+                format!(
+                    "{source} sends more to {site} again{after}: its rate grows back by 10 % an hour while no complaint comes"
+                ),
             ),
             Passed::Probes => (
                 DecisionKind::Probing,
-                format!("{source} comes back to {site}{after}: single messages first, then a share of its rate"),
+                format!(
+                    "{source} comes back to {site}{after}: single messages first, then a share of its rate"
+                ),
             ),
         };
         let decision = Self::new(kind, text).source(source).site(site);

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use relay_config::config::{Pool, Rotation, Source};
-use relay_config::providers::Providers;
 
-use super::{Item, Limits, Settings};
+use super::{Item, Settings};
 
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,9 +63,4 @@ pub(super) fn settings(limits: &str, connections_max: usize) -> Settings {
     );
     let config = relay_config::load(&text, "t").unwrap().config;
     Settings { providers: config.providers, connections_max, swap: config.swap }
-}
-
-/// The limits of everyone in them.
-pub(super) fn everyones(providers: &Providers) -> Limits {
-    providers.limits(None, "p").into()
 }

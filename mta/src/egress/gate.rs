@@ -41,7 +41,9 @@ impl Reason {
             Self::ConnectionsPerMinute => "connections are opened one after another".to_owned(),
             Self::Slowed => "the server asked the source for less".to_owned(),
             Self::Suspended => "the server refused the source, which is suspended there".to_owned(),
-            Self::Probing => "the source comes back after a suspension, by single messages".to_owned(),
+            Self::Probing => {
+                "the source comes back after a suspension, by single messages".to_owned()
+            }
             Self::Spread => "the cap of the source is spread evenly over the day".to_owned(),
             Self::WarmUpSpent(cap) => {
                 format!("the source warms up, and its cap of {cap} recipients is used for today")

@@ -241,8 +241,7 @@ mod tests {
     #[test]
     fn what_ramps_up_comes_with_growing_speed() {
         let mut halt = Halt::new("G02", "no", NOW, Some(NOW), true);
-        let turns: Vec<u64> =
-            (0..200).map(|_| halt.next_turn(NOW).since(NOW).as_secs()).collect();
+        let turns: Vec<u64> = (0..200).map(|_| halt.next_turn(NOW).since(NOW).as_secs()).collect();
         assert_eq!(turns[0], 0);
         assert!((55..=60).contains(&turns[1]), "{turns:?}");
         let steps: Vec<u64> = turns.windows(2).map(|pair| pair[1] - pair[0]).collect();

@@ -102,9 +102,9 @@ impl Health {
     /// It is suspended at least until then (`None`: until an operator resumes it).
     pub(super) fn suspend(&mut self, until: Option<Timestamp>, moves: bool) {
         *self = match *self {
-            Self::Suspended { until: before, moves: moved } => {
+            Self::Suspended { until: before, moves: already } => {
                 let until = before.and_then(|before| until.map(|until| until.max(before)));
-                Self::Suspended { until, moves: moves || moved }
+                Self::Suspended { until, moves: moves || already }
             }
             _ => Self::Suspended { until, moves },
         };

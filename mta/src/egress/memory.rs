@@ -177,9 +177,7 @@ impl<T: Item> Egress<T> {
                 (*standing != Standing::Good).then(|| encode(standing))
             }
             Of::Pool(pool) => self.sources.pool_changes(pool).map(encode),
-            Of::Halt(site, what) => {
-                self.halts.get(&(Arc::clone(site), what.clone())).map(encode)
-            }
+            Of::Halt(site, what) => self.halts.get(&(Arc::clone(site), what.clone())).map(encode),
         };
         // Names are text, so a key is text, and one that people can read.
         let name = serde_json::to_vec(&of).ok()?;

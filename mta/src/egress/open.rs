@@ -102,9 +102,10 @@ impl<T: Item> Egress<T> {
     /// does not keep another's mail from the site.
     fn next_pool(&self, name: &str, spent: &[Arc<str>]) -> Option<Arc<str>> {
         let site = self.sites.get(name)?;
-        let wanting = site.pools.iter().filter(|(pool, state)| {
-            !state.order.is_empty() && !spent.contains(pool)
-        });
+        let wanting = site
+            .pools
+            .iter()
+            .filter(|(pool, state)| !state.order.is_empty() && !spent.contains(pool));
         let (pool, _) =
             wanting.min_by_key(|(_, state)| (Reverse(state.order.highest()), state.at_work))?;
         Some(Arc::clone(pool))
@@ -120,7 +121,12 @@ impl<T: Item> Egress<T> {
         })
     }
 
-    fn open(&mut self, name: &Arc<str>, pool: &Arc<str>, now: Timestamp) -> Result<Action, Blocked> {
+    fn open(
+        &mut self,
+        name: &Arc<str>,
+        pool: &Arc<str>,
+        now: Timestamp,
+    ) -> Result<Action, Blocked> {
         let day = self.sources.day(pool, now);
         let site = self.sites.get(name).ok_or(Blocked::Time)?;
         let state = site.pools.get(pool).ok_or(Blocked::Time)?;

@@ -13,7 +13,7 @@ use crate::message::{Lane, Priority};
 pub(super) struct Order {
     lanes: BTreeMap<Turn, BTreeSet<(u64, Arc<str>)>>,
     turns: HashMap<Lane, Turn>,
-    places: HashMap<Arc<str>, (Lane, u64)>,
+    under: HashMap<Arc<str>, (Lane, u64)>,
     next_place: u64,
 }
 
@@ -27,29 +27,29 @@ struct Turn {
 
 impl Order {
     /// A line wants a connection for mail of this lane, or none.
-    pub(super) fn set(&mut self, line: &Arc<str>, lane: Option<Lane>) {
-        let before = self.places.get(line).map(|(lane, _)| *lane);
-        if before == lane {
+    pub(super) fn set(&mut self, name: &Arc<str>, wants: Option<Lane>) {
+        let before = self.under.get(name).map(|(lane, _)| *lane);
+        if before == wants {
             return;
         }
-        if let Some((lane, place)) = self.places.remove(line) {
-            self.leave(line, lane, place);
+        if let Some((known, place)) = self.under.remove(name) {
+            self.leave(name, known, place);
         }
-        if let Some(lane) = lane {
-            self.enter(line, lane);
+        if let Some(wants) = wants {
+            self.enter(name, wants);
         }
     }
 
     /// Its lane was given a connection: the others go before it.
-    pub(super) fn served(&mut self, line: &Arc<str>) {
-        let Some((lane, place)) = self.places.get(line).copied() else { return };
+    pub(super) fn served(&mut self, name: &Arc<str>) {
+        let Some((lane, place)) = self.under.get(name).copied() else { return };
         let Some(turn) = self.turns.get(&lane).copied() else { return };
         let Some(mut lines) = self.lanes.remove(&turn) else { return };
         // Behind the other lines of its lane.
-        lines.remove(&(place, Arc::clone(line)));
+        lines.remove(&(place, Arc::clone(name)));
         let behind = self.take_place();
-        lines.insert((behind, Arc::clone(line)));
-        self.places.insert(Arc::clone(line), (lane, behind));
+        lines.insert((behind, Arc::clone(name)));
+        self.under.insert(Arc::clone(name), (lane, behind));
         let turn = Turn { served: turn.served + 1, ..turn };
         self.turns.insert(lane, turn);
         self.lanes.insert(turn, lines);
@@ -67,24 +67,24 @@ impl Order {
 
     /// Whether no line wants one.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.under.is_empty()
     }
 
-    fn enter(&mut self, line: &Arc<str>, lane: Lane) {
+    fn enter(&mut self, name: &Arc<str>, lane: Lane) {
         let priority = Reverse(lane.priority);
         // Who comes back does not claim the turns that it missed.
         let least = self.lanes.keys().find(|turn| turn.priority == priority);
         let served = least.map_or(0, |turn| turn.served);
         let turn = *self.turns.entry(lane).or_insert(Turn { priority, served, lane });
         let place = self.take_place();
-        self.lanes.entry(turn).or_default().insert((place, Arc::clone(line)));
-        self.places.insert(Arc::clone(line), (lane, place));
+        self.lanes.entry(turn).or_default().insert((place, Arc::clone(name)));
+        self.under.insert(Arc::clone(name), (lane, place));
     }
 
-    fn leave(&mut self, line: &Arc<str>, lane: Lane, place: u64) {
+    fn leave(&mut self, name: &Arc<str>, lane: Lane, place: u64) {
         let Some(turn) = self.turns.get(&lane).copied() else { return };
         let Some(lines) = self.lanes.get_mut(&turn) else { return };
-        lines.remove(&(place, Arc::clone(line)));
+        lines.remove(&(place, Arc::clone(name)));
         if lines.is_empty() {
             self.lanes.remove(&turn);
             self.turns.remove(&lane);

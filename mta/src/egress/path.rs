@@ -99,7 +99,7 @@ impl Path {
     pub(super) fn record(&self) -> PathRecord {
         PathRecord {
             reserved: self.budget.to_save(),
-            warm_up: self.warm_up.clone(),
+            warm_up: self.warm_up,
             health: self.health,
             why: self.why.clone(),
             learned: self.learned,
@@ -220,12 +220,13 @@ impl Path {
         }
         if let Some((cap, spent)) = self.cap(terms) {
             let day = terms.day;
-            if self.budget.left(cap) == 0 || now >= day.closes {
-                let why = if now >= day.closes { Reason::Window } else { spent };
-                return gate.and(Gate::until(day.ends, why));
-            } else {
-                gate = gate.and(Gate::until(day.opens, Reason::Window));
+            if now >= day.closes {
+                return gate.and(Gate::until(day.ends, Reason::Window));
             }
+            if self.budget.left(cap) == 0 {
+                return gate.and(Gate::until(day.ends, spent));
+            }
+            gate = gate.and(Gate::until(day.opens, Reason::Window));
         }
         if self.spacing.next() > now
             && let Some((_, reason)) = self.pace(terms, now)

@@ -35,7 +35,8 @@ impl<T: Item> Egress<T> {
                 }
                 self.enter(id, ConnectionState::Busy);
                 self.note_waiting(&connection.site);
-                let per_message = self.pool_limits(&connection).and_then(|it| it.recipients_per_message);
+                let per_message =
+                    self.pool_limits(&connection).and_then(|it| it.recipients_per_message);
                 Pull::Deliver { item, recipients, per_message }
             }
             None => self.nothing_to_do(id, &connection),
@@ -166,7 +167,10 @@ impl<T: Item> Egress<T> {
         let Some(site) = self.sites.get(&connection.site) else { return true };
         let Some(pool) = site.pools.get(&connection.pool) else { return true };
         let full = site.open >= pool.limits.connections_total
-            || site.paths.get(&connection.source).is_some_and(|it| it.open >= pool.limits.connections);
+            || site
+                .paths
+                .get(&connection.source)
+                .is_some_and(|it| it.open >= pool.limits.connections);
         full && site.pools.values().any(|pool| !pool.order.is_empty())
     }
 }

@@ -12,6 +12,7 @@ use super::Item;
 use super::books::Egress;
 use super::capacity::bounds_a_day;
 use super::gate::Reason;
+use super::line::Line;
 use super::path::{Path, Terms};
 use super::site::{Destination, Site};
 use super::sources::Sources;
@@ -241,7 +242,13 @@ impl<T: Item> Egress<T> {
     }
 
     /// What was dealt to a source that may no longer carry it finds another place.
-    pub(super) fn redeal(&mut self, name: &Arc<str>, pool: &Arc<str>, source: &str, now: Timestamp) {
+    pub(super) fn redeal(
+        &mut self,
+        name: &Arc<str>,
+        pool: &Arc<str>,
+        source: &str,
+        now: Timestamp,
+    ) {
         let Some(site) = self.sites.get_mut(name) else { return };
         let Some(state) = site.pools.get_mut(pool) else { return };
         let mut loose = Vec::new();
@@ -265,7 +272,7 @@ impl<T: Item> Egress<T> {
         for name in &self.waiting {
             let Some(site) = self.sites.get(name) else { continue };
             for (pool, state) in &site.pools {
-                for source in state.lines.values().flat_map(|line| line.dealt_to()) {
+                for source in state.lines.values().flat_map(Line::dealt_to) {
                     let step = (Arc::clone(name), Arc::clone(pool), Arc::clone(source));
                     if !self.sources.serves(source, pool) && !moved.contains(&step) {
                         moved.push(step);

@@ -289,9 +289,7 @@ impl Sources {
 
     /// Suspensions of sources that are over by now.
     pub(super) fn end_suspensions(&mut self, now: Timestamp) -> Vec<Arc<str>> {
-        let over = |state: &SourceState| {
-            matches!(state.standing, Standing::Suspended { until: Some(until), .. } if until <= now)
-        };
+        let over = |state: &SourceState| matches!(state.standing, Standing::Suspended { until: Some(until), .. } if until <= now);
         let ended: Vec<Arc<str>> = self
             .sources
             .iter()
@@ -476,7 +474,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn sources(names: &[&str], present: &[&str]) -> Sources {
-        let made: Vec<_> = ["s1", "s2"].iter().chain(names).map(|name| source(name)).collect();
+        let made: Vec<_> = ["s1", "s2"].iter().chain(names).map(source).collect();
         let pool = Pool {
             standby: vec!["s1".into(), "s2".into()],
             ..pool_of("p", names, Rotation::RoundRobin)
@@ -494,9 +492,8 @@ mod tests {
     }
 
     fn members(sources: &Sources) -> (String, String) {
-        let names = |list: &[Arc<str>]| {
-            list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
+        let names =
+            |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         (names(sources.active("p")), names(sources.standby("p")))
     }
 
@@ -537,7 +534,8 @@ mod tests {
         all.join("p", "s1");
         all.set_standing("b", Standing::Draining { why: "moved".to_owned() });
         let made: Vec<_> = ["a", "b", "s1", "s2"].map(source).into();
-        let pool = Pool { standby: vec!["s1".into()], ..pool_of("p", &["b", "s2"], Rotation::RoundRobin) };
+        let pool =
+            Pool { standby: vec!["s1".into()], ..pool_of("p", &["b", "s2"], Rotation::RoundRobin) };
         all.reconfigure(&made, &[Arc::new(pool)], |_| true);
         assert_eq!(members(&all), ("b s2 s1".to_owned(), String::new()));
         assert_eq!((all.is_usable("b"), all.is_usable("s2")), (false, true));

@@ -64,10 +64,8 @@ impl<T: Item> Egress<T> {
         }
         self.sources.leave(source, now);
         let why = evidence.to_owned();
-        self.sources.set_standing(
-            source,
-            Standing::Quarantined { why, since: now, clean_since: None },
-        );
+        self.sources
+            .set_standing(source, Standing::Quarantined { why, since: now, clean_since: None });
         self.remembered.unsaved_source(source);
         for pool in &pools {
             self.remembered.unsaved_pool(pool);
@@ -203,7 +201,9 @@ impl<T: Item> Egress<T> {
         let clean_for = self.settings.swap.clean_for;
         for listed in self.sources.list() {
             let name = &listed.source.name;
-            let Standing::Quarantined { why, since, clean_since } = listed.standing else { continue };
+            let Standing::Quarantined { why, since, clean_since } = listed.standing else {
+                continue;
+            };
             let blocked = self.blames.last_block(name).unwrap_or(since).max(since);
             let clean = !self.blames.listed.contains(name);
             let clean_now = clean.then(|| clean_since.unwrap_or(blocked).max(blocked));
@@ -225,7 +225,8 @@ impl<T: Item> Egress<T> {
             self.remembered.unsaved_pool(&pool);
         }
         let clean = span(self.settings.swap.clean_for);
-        let text = format!("{source} waits as standby again: nothing has spoken against it for {clean}");
+        let text =
+            format!("{source} waits as standby again: nothing has spoken against it for {clean}");
         self.decisions.push(Decision::new(DecisionKind::Returned, text).source(source));
     }
 
@@ -273,7 +274,12 @@ impl<T: Item> Egress<T> {
     }
 
     /// An operator swaps: the source leaves its pools whatever the share of the day.
-    pub fn swap_out(&mut self, source: &Arc<str>, why: &str, now: Timestamp) -> Result<Vec<Wanted>, String> {
+    pub fn swap_out(
+        &mut self,
+        source: &Arc<str>,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Wanted>, String> {
         if self.sources.standing(source).is_none() {
             return Err(format!("there is no source {source}"));
         }
@@ -281,8 +287,7 @@ impl<T: Item> Egress<T> {
         if pools.is_empty() {
             return Err(format!("{source} is active in no pool"));
         }
-        let standing =
-            Standing::Quarantined { why: why.to_owned(), since: now, clean_since: None };
+        let standing = Standing::Quarantined { why: why.to_owned(), since: now, clean_since: None };
         self.sources.set_standing(source, standing);
         self.remembered.unsaved_source(source);
         for pool in &pools {

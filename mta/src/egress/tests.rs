@@ -419,7 +419,11 @@ fn connections_are_opened_no_faster_than_both_limits_allow() {
         opened.extend(world.open().into_iter().map(|(_, source)| (second, source)));
     }
     let sources: Vec<&str> = opened.iter().map(|(_, source)| source.as_str()).collect();
-    assert_eq!(sources, ["ip-0", "ip-1", "ip-0", "ip-1", "ip-0", "ip-1"], "one every 1.5 s, 2 s for each");
+    assert_eq!(
+        sources,
+        ["ip-0", "ip-1", "ip-0", "ip-1", "ip-0", "ip-1"],
+        "one every 1.5 s, 2 s for each"
+    );
 }
 
 #[test]
@@ -588,8 +592,7 @@ fn a_backlog_at_a_slow_site_waits_on_disk() {
     let mut world = world(1, "rate = \"60/h\"\n", 100);
     let mut refused = Vec::new();
     for number in 0..200 {
-        if let Err(Refused::Waits(waits)) =
-            world.push_to(&to("mx.x.pe"), key(), Mail::new(number))
+        if let Err(Refused::Waits(waits)) = world.push_to(&to("mx.x.pe"), key(), Mail::new(number))
         {
             assert_eq!(waits.why, WaitsFor::Backlog);
             refused.push(waits.until);

@@ -268,6 +268,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_blames_the_source_keeps_the_recipient() {
+        use RecipientState::{Bounced, Queued};
         let schedule = Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 };
         let mut random = StdRng::seed_from_u64(1);
         let said = |phase| {
@@ -283,7 +284,6 @@ mod tests {
         let now = Timestamp::from_millis(1000);
         let changes =
             attempted(&mut all, outcomes, &means, Through::default(), &schedule, now, &mut random);
-        use RecipientState::{Bounced, Queued};
         let states: Vec<_> = all.recipients.iter().map(|r| r.state).collect();
         assert_eq!(states, [Queued, Bounced, Bounced, Queued], "what we say ourselves stands");
         assert_eq!(changes.next, Some(now.after(hour)));

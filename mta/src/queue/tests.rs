@@ -167,7 +167,10 @@ async fn what_waits_for_its_turn_expires_and_what_has_ended_does_not() {
         hand.pop().unwrap()
     };
     assert_eq!(ready.message.id, ended);
-    world.queue.conclude(ready, &Changes { transitions: vec![], next: None }, &[], None, vec![]).unwrap();
+    world
+        .queue
+        .conclude(ready, &Changes { transitions: vec![], next: None }, &[], None, vec![])
+        .unwrap();
     world.pass(Duration::from_hours(2));
     let young = world.accept("c@x.pe").await;
     let aged = world.queue.take_aged(Id::ZERO).await.unwrap();
