@@ -12,6 +12,7 @@ mod budget;
 mod calendar;
 mod capacity;
 mod connection;
+mod counted;
 mod decision;
 #[cfg(test)]
 mod examples;
@@ -19,6 +20,7 @@ pub mod forecast;
 mod gate;
 mod halts;
 mod health;
+mod hosts;
 mod item;
 mod learned;
 mod limits;
