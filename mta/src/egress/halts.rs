@@ -105,7 +105,7 @@ impl Halt {
     }
 
     /// Whether it keeps mail at this time.
-    fn holds(&self, now: Timestamp) -> bool {
+    pub(super) fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 }

@@ -101,6 +101,22 @@ impl Remembered {
         }
     }
 
+    /// Paths of sites that have been silent since the start: site, source, and what was kept.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &PathRecord)> {
+        let sites = self.paths.iter();
+        sites.flat_map(|(site, paths)| paths.iter().map(move |(source, it)| (site, source, it)))
+    }
+
+    /// What was kept of one of them.
+    pub(super) fn path(&self, site: &str, source: &str) -> Option<&PathRecord> {
+        self.paths.get(site)?.get(source)
+    }
+
+    /// Whether something is remembered of a site.
+    pub(super) fn has_site(&self, site: &str) -> bool {
+        self.paths.contains_key(site) || self.sites.contains_key(site)
+    }
+
     fn add(&mut self, site: Arc<str>, source: Arc<str>, record: PathRecord) {
         if self.count >= PATHS_MAX {
             limit_hit("remembered_paths");

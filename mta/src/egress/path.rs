@@ -15,13 +15,13 @@ use super::limits::{Limits, Spacing, interval, minutely};
 use super::warm_up::{Rules, WarmUp};
 
 /// What was not sent earlier in the day may be caught up with, at most so much faster than an even pace.
-const CATCH_UP: u32 = 4;
+pub(super) const CATCH_UP: u32 = 4;
 
 /// A path that was silent for longer than this has no warmth left to remember.
 const WARMTH_LASTS: Duration = Duration::from_hours(24 * 31);
 
 /// A source at the site.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Path {
     pub(super) open: u32,
     opens: Spacing,

@@ -266,6 +266,22 @@ impl Sources {
         active.map(|(name, _)| Arc::clone(name)).collect()
     }
 
+    /// Pools that a source waits for as standby.
+    pub fn pools_that_wait_for(&self, source: &str) -> Vec<Arc<str>> {
+        let standby = self.pools.iter().filter(|(_, pool)| has(&pool.standby, source));
+        standby.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Pools that a source has left, and that have had nobody in its place since.
+    pub(super) fn pools_without(&self, source: &str) -> Vec<Arc<str>> {
+        let without = self.pools.iter().filter(|(_, pool)| {
+            pool.changes.left.contains_key(source)
+                && !has(&pool.active, source)
+                && pool.active.len() < pool.config.sources.len()
+        });
+        without.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// This machine has lost its address.
     pub fn lost(&mut self, source: &str) {
         if let Some(state) = self.sources.get_mut(source) {
@@ -342,12 +358,7 @@ impl Sources {
         let row = |state: &SourceState| Listed {
             source: Arc::clone(&state.config),
             active: self.pools_of(&state.config.name),
-            standby: self
-                .pools
-                .iter()
-                .filter(|(_, pool)| has(&pool.standby, &state.config.name))
-                .map(|(name, _)| Arc::clone(name))
-                .collect(),
+            standby: self.pools_that_wait_for(&state.config.name),
             present: state.present,
             standing: state.standing.clone(),
         };

@@ -130,17 +130,26 @@ impl<T: Item> Egress<T> {
         self.blames.wanted.iter().filter_map(of).collect()
     }
 
-    /// A standby passed its checks, or an operator answers for it: it takes the place. `false`: it does not
-    /// wait for that pool.
+    /// A standby passed its checks: it takes the place. `false`: it does not wait for that pool.
     pub fn join(&mut self, wanted: &Wanted, standby: &Arc<str>) -> bool {
+        self.take_place(wanted, standby, "it passed its checks")
+    }
+
+    /// A standby takes the place, for this reason.
+    pub(super) fn take_place(
+        &mut self,
+        wanted: &Wanted,
+        standby: &Arc<str>,
+        because: &str,
+    ) -> bool {
         let Wanted { pool, left, .. } = wanted;
         if !self.sources.join(pool, standby) {
             return false;
         }
-        self.answered(pool);
+        self.answered(pool, left);
         self.remembered.unsaved_pool(pool);
         let text = format!(
-            "{standby} takes the place of {left} in {pool}: it passed its checks, and starts or resumes its own warm-up"
+            "{standby} takes the place of {left} in {pool}: {because}, and starts or resumes its own warm-up"
         );
         let decision = Decision::new(DecisionKind::Swapped, text).source(standby).pool(pool);
         self.decisions.push(decision);
@@ -169,10 +178,10 @@ impl<T: Item> Egress<T> {
         }
     }
 
-    fn answered(&mut self, pool: &Arc<str>) {
-        if let Some(left) = self.blames.wanted.get_mut(pool) {
-            left.remove(0);
-            if left.is_empty() {
+    pub(super) fn answered(&mut self, pool: &Arc<str>, left: &Arc<str>) {
+        if let Some(wanted) = self.blames.wanted.get_mut(pool) {
+            wanted.retain(|name| name != left);
+            if wanted.is_empty() {
                 self.blames.wanted.remove(pool);
             }
         }
