@@ -19,6 +19,7 @@ mod reload;
 mod routes;
 mod scripts;
 mod service;
+mod sources;
 mod spool;
 mod submission;
 mod warm_up;

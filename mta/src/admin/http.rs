@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Json, Query, State};
+use axum::extract::{ConnectInfo, Json, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,7 +13,10 @@ use prometheus::Encoder;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Control, ControlError, Order, QueueQuery};
+use super::{
+    Control, ControlError, ForecastQuestion, Order, QueueQuery, ReleaseOrder, SourceOrder,
+    SwapOrder,
+};
 
 type Shared = Arc<dyn Control>;
 
@@ -23,6 +26,13 @@ pub fn api(control: Shared) -> Router {
         .route("/api/v1/queue", get(queue))
         .route("/api/v1/queue/actions", post(act))
         .route("/api/v1/sources", get(sources))
+        .route("/api/v1/sources/{name}", get(source))
+        .route("/api/v1/sources/{name}/actions", post(act_on_source))
+        .route("/api/v1/sources/{name}/swap", post(swap))
+        .route("/api/v1/halts", get(halts))
+        .route("/api/v1/halts/release", post(release))
+        .route("/api/v1/warm-up", get(warm_up))
+        .route("/api/v1/forecast", get(forecast))
         .route("/api/v1/trace", get(trace))
         .route("/api/v1/explain", get(explain))
         .route("/api/v1/status", get(status))
@@ -60,6 +70,50 @@ async fn act(State(control): State<Shared>, Json(order): Json<Order>) -> Respons
 
 async fn sources(State(control): State<Shared>) -> Response {
     answer(control.sources().await)
+}
+
+async fn source(State(control): State<Shared>, Path(name): Path<String>) -> Response {
+    answer(control.source(name).await)
+}
+
+async fn act_on_source(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    Json(order): Json<SourceOrder>,
+) -> Response {
+    answer(control.act_on_source(name, order).await)
+}
+
+async fn swap(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    Json(order): Json<SwapOrder>,
+) -> Response {
+    answer(control.swap(name, order).await)
+}
+
+async fn halts(State(control): State<Shared>) -> Response {
+    answer(control.halts().await)
+}
+
+async fn release(State(control): State<Shared>, Json(order): Json<ReleaseOrder>) -> Response {
+    answer(control.release(order).await)
+}
+
+#[derive(Deserialize)]
+struct PoolQuery {
+    pool: Option<String>,
+}
+
+async fn warm_up(State(control): State<Shared>, Query(query): Query<PoolQuery>) -> Response {
+    answer(control.warm_up(query.pool).await)
+}
+
+async fn forecast(
+    State(control): State<Shared>,
+    Query(question): Query<ForecastQuestion>,
+) -> Response {
+    answer(control.forecast(question).await)
 }
 
 #[derive(Deserialize)]

@@ -5,10 +5,16 @@
 mod explanation;
 mod http;
 mod socket;
+mod sources;
 
 pub use explanation::{Explanation, HostRow, LimitRow, SourceNow};
 pub use http::{api, pages};
 pub use socket::{SOCKET, bind_socket};
+pub use sources::{
+    CheckRow, ForecastAnswer, ForecastDay, ForecastQuestion, HaltRow, LimitNow, PathRow,
+    ReleaseOrder, Released, SourceAction, SourceAnswer, SourceDone, SourceOrder, SourceRow,
+    StandbyRow, SwapAnswer, SwapOrder, SwapPool, WarmUpRow,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +34,38 @@ pub trait Control: Send + Sync {
 
     /// The sources.
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>>;
+
+    /// A source and its paths.
+    fn source(&self, name: String) -> BoxFuture<'_, Result<SourceAnswer, ControlError>>;
+
+    /// Suspends, resumes or drains a source.
+    fn act_on_source(
+        &self,
+        name: String,
+        order: SourceOrder,
+    ) -> BoxFuture<'_, Result<SourceDone, ControlError>>;
+
+    /// Takes a source out of its pools and a standby in.
+    fn swap(
+        &self,
+        name: String,
+        order: SwapOrder,
+    ) -> BoxFuture<'_, Result<SwapAnswer, ControlError>>;
+
+    /// What is halted where.
+    fn halts(&self) -> BoxFuture<'_, Result<Vec<HaltRow>, ControlError>>;
+
+    /// Has something that is halted go on.
+    fn release(&self, order: ReleaseOrder) -> BoxFuture<'_, Result<Released, ControlError>>;
+
+    /// Every path that warms up, of a pool or of all.
+    fn warm_up(&self, pool: Option<String>) -> BoxFuture<'_, Result<Vec<WarmUpRow>, ControlError>>;
+
+    /// How many days a mailing takes.
+    fn forecast(
+        &self,
+        question: ForecastQuestion,
+    ) -> BoxFuture<'_, Result<ForecastAnswer, ControlError>>;
 
     /// The events of a message, a recipient, a sender or a tag, oldest first.
     fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>>;
@@ -156,25 +194,6 @@ pub struct Refused {
     pub message: String,
     /// Why.
     pub why: String,
-}
-
-/// A source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceRow {
-    /// Its name.
-    pub name: String,
-    /// Bound locally.
-    pub address: String,
-    /// Seen outside.
-    pub public: String,
-    /// Name in EHLO.
-    pub helo: String,
-    /// Pools it is active in.
-    pub pools: Vec<String>,
-    /// The first of them.
-    pub pool: Option<String>,
-    /// `active`, `standby`, or `missing`: this machine lacks the address.
-    pub state: String,
 }
 
 /// How the relay is.

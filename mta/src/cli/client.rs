@@ -34,15 +34,32 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
         text.push(if text.is_empty() { '?' } else { '&' });
         text.push_str(key);
         text.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
-                text.push(char::from(byte));
-            } else {
-                text.push_str(&format!("%{byte:02X}"));
-            }
+        text.push_str(&escaped(value));
+    }
+    text
+}
+
+/// Text as a part of a path or a query (RFC 3986 section 2.1).
+pub(super) fn escaped(value: &str) -> String {
+    let mut text = String::new();
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
     text
+}
+
+/// Who runs the command: it stands in what events tell of the change.
+pub(super) fn who() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::Uid::current().to_string(), |user| user.name);
+    match std::env::var("SUDO_USER") {
+        Ok(person) if !person.is_empty() => person,
+        _ => user,
+    }
 }
 
 async fn exchange<T: DeserializeOwned>(

@@ -9,10 +9,13 @@ mod explain;
 mod password;
 mod queue;
 mod serve;
+mod source_show;
 mod sources;
 mod spool;
 mod supervisor;
+mod swap;
 mod trace;
+mod warm_up;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,7 +47,7 @@ enum Command {
     Classify(classify::ClassifyArguments),
     /// Look at the queue and act upon it.
     Queue(queue::QueueArguments),
-    /// Look at the addresses that mail is sent from.
+    /// Look at the addresses that mail is sent from, and act upon them.
     Sources(sources::SourcesArguments),
     /// Tell what became of a message: by its id, its Message-ID, an address, or tag:TAG.
     Trace(trace::TraceArguments),

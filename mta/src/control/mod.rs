@@ -1,6 +1,7 @@
 //! What `admin` may ask, answered by queue, dispatch and spool.
 
 mod explain;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::sync::Arc;
 use relay_config::Config;
 
 use crate::admin::{
-    Acted, Action, Control, ControlError, Explanation, Order, QueueAnswer, QueueQuery, Refused,
-    Row, SourceRow, Status,
+    Acted, Action, Control, ControlError, Explanation, ForecastAnswer, ForecastQuestion, HaltRow,
+    Order, QueueAnswer, QueueQuery, Refused, ReleaseOrder, Released, Row, SourceAnswer, SourceDone,
+    SourceOrder, SourceRow, Status, SwapAnswer, SwapOrder, WarmUpRow,
 };
 use crate::current::Current;
 use crate::dispatch::Dispatch;
-use crate::egress::Listed;
 use crate::message::{Address, Delivery, DeliveryId, Event, Id, Message};
 use crate::outcome::{self, Question};
 use crate::outside::BoxFuture;
@@ -99,16 +100,55 @@ impl Control for RelayControl {
     }
 
     fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>> {
-        // On a task of its own: who asks may go away in the middle, and what was taken out of
-        // the queue's hands must be put back into them.
         let me = self.clone();
-        let done = tokio::spawn(async move { me.act_on_all(order).await });
-        Box::pin(async move { done.await.map_err(|error| ControlError::Spool(error.to_string()))? })
+        on_its_own(async move { me.act_on_all(order).await })
     }
 
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {
-        let rows = self.dispatch.sources().iter().map(source_row).collect();
+        let rows = self.dispatch.sources().iter().map(sources::source_row).collect();
         Box::pin(async move { Ok(rows) })
+    }
+
+    fn source(&self, name: String) -> BoxFuture<'_, Result<SourceAnswer, ControlError>> {
+        Box::pin(async move { self.source_answer(&name) })
+    }
+
+    fn act_on_source(
+        &self,
+        name: String,
+        order: SourceOrder,
+    ) -> BoxFuture<'_, Result<SourceDone, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.order_source(&name, order).await })
+    }
+
+    fn swap(
+        &self,
+        name: String,
+        order: SwapOrder,
+    ) -> BoxFuture<'_, Result<SwapAnswer, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.order_swap(&name, order).await })
+    }
+
+    fn halts(&self) -> BoxFuture<'_, Result<Vec<HaltRow>, ControlError>> {
+        Box::pin(async move { Ok(self.halt_rows()) })
+    }
+
+    fn release(&self, order: ReleaseOrder) -> BoxFuture<'_, Result<Released, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.release_halt(order).await })
+    }
+
+    fn warm_up(&self, pool: Option<String>) -> BoxFuture<'_, Result<Vec<WarmUpRow>, ControlError>> {
+        Box::pin(async move { self.warm_up_rows(pool.as_deref()) })
+    }
+
+    fn forecast(
+        &self,
+        question: ForecastQuestion,
+    ) -> BoxFuture<'_, Result<ForecastAnswer, ControlError>> {
+        Box::pin(async move { self.forecast_answer(&question) })
     }
 
     fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>> {
@@ -158,6 +198,15 @@ impl Control for RelayControl {
     }
 }
 
+/// On a task of its own: who asks may go away in the middle, and what was taken out of the queue's hands, or
+/// changed and not written yet, must not be left so.
+fn on_its_own<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> BoxFuture<'static, Result<T, ControlError>> {
+    let done = tokio::spawn(work);
+    Box::pin(async move { done.await.map_err(|error| ControlError::Spool(error.to_string()))? })
+}
+
 impl RelayControl {
     fn row(&self, row: &QueueRow) -> Row {
         let (delivery, message) = (&row.delivery, &row.message);
@@ -192,25 +241,6 @@ impl RelayControl {
             tags: message.tags.clone(),
             size: message.size(),
         }
-    }
-}
-
-fn source_row(listed: &Listed) -> SourceRow {
-    let Listed { source, active, standby, present, standing } = listed;
-    let state = match standing.word() {
-        "active" if !present => "missing",
-        "active" if active.is_empty() && !standby.is_empty() => "standby",
-        word => word,
-    };
-    let names = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
-    SourceRow {
-        name: source.name.to_string(),
-        address: source.address.to_string(),
-        public: source.public.to_string(),
-        helo: source.helo.clone(),
-        pool: active.first().or(standby.first()).map(ToString::to_string),
-        pools: names(active),
-        state: state.to_owned(),
     }
 }
 

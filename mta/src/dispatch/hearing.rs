@@ -174,7 +174,7 @@ impl Dispatch {
     }
 }
 
-fn operations(savings: &[Saving]) -> Vec<Operation> {
+pub(super) fn operations(savings: &[Saving]) -> Vec<Operation> {
     let operation = |saving: &Saving| match &saving.value {
         Some(value) => Operation::Put(Family::State, saving.key.clone(), value.clone()),
         None => Operation::Delete(Family::State, saving.key.clone()),

@@ -1,7 +1,5 @@
 //! A delivery that waits in egress, with what egress must know of it.
 
-use std::sync::Arc;
-
 use relay_config::responses::{Action, Classifier, Phase, Said};
 
 use crate::egress::Item;
@@ -67,6 +65,6 @@ pub(super) fn sending_domain(message: &Message) -> Option<&str> {
 }
 
 /// What a message is part of: its first tag, or else its account.
-pub(super) fn campaign(message: &Arc<Message>) -> &str {
+pub(super) fn campaign(message: &Message) -> &str {
     message.tags.first().map_or(message.account.as_str(), String::as_str)
 }

@@ -11,6 +11,7 @@ mod explain;
 mod hearing;
 mod housekeeping;
 mod item;
+mod levers;
 mod report;
 mod signing;
 mod swaps;
@@ -48,6 +49,7 @@ use hearing::Way;
 use item::Waiting;
 
 pub use explain::{Explained, Found};
+pub use levers::{Looked, NotDone, PoolSwap, Swap, SwapOrder, is_halted_as};
 
 /// Domains that are looked up at a time.
 const LOOKUPS_MAX: usize = 200;
