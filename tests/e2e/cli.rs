@@ -89,3 +89,62 @@ fn a_password_becomes_a_hash_that_the_configuration_takes() {
     let (good, _, why) = tambo(&["check"], &config);
     assert!(good, "{why}");
 }
+
+#[test]
+fn config_show_tells_what_is_in_force_and_who_decided_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tambo.toml");
+    let text = format!(
+        "{GOOD}[[source]]\nname = \"one\"\naddress = \"127.0.0.1\"\nhelo = \"m.example.pe\"\n\
+         [[pool]]\nname = \"bulk\"\nsources = [\"one\"]\nwarm_up = true\n[delivery]\npool = \"bulk\"\n\
+         [[provider]]\nname = \"google\"\n[provider.limits]\nconnections = 3\n\
+         [[provider]]\nname = \"google\"\npool = \"bulk\"\n[provider.limits]\nper_day = 900\n\
+         [[provider]]\nname = \"casa\"\nmx = [\"*.casa.pe\"]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let (good, said, _) = tambo(&["config", "show", "--provider", "google"], &config);
+    assert!(good, "{said}");
+    let row = |name: &str| {
+        let words: Vec<&str> = said
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("{name} is not in\n{said}"))
+            .split_whitespace()
+            .collect();
+        words[1..].join(" ")
+    };
+    let at = |line: usize| format!("{}:{line}", config.display());
+    assert_eq!(row("connections "), format!("3 {}", at(20)));
+    assert_eq!(row("per_day "), format!("900 {}", at(25)));
+    assert_eq!(row("rate "), "1500/h built-in");
+    assert_eq!(row("rate_total "), "none default");
+    assert!(
+        said.contains("a cold source of the pool bulk sends 50 a day there at first"),
+        "{said}"
+    );
+    assert!(said.contains("tambo sources show"), "{said}");
+
+    let (good, said, _) = tambo(&["config", "show", "--provider", "casa", "--json"], &config);
+    assert!(good, "{said}");
+    let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(shown["mx"]["value"][0], "*.casa.pe");
+    assert_eq!(shown["limits"]["connections"]["value"], 2);
+    assert_eq!(shown["limits"]["connections"]["from"], "default");
+    assert_eq!(shown["warm_up"]["caps"][0], 25);
+    let domain = ["config", "show", "--domain", "b.pe", "--mx", "mx.casa.pe", "--json"];
+    let (_, said, _) = tambo(&domain, &config);
+    let of_hosts: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(of_hosts["provider"], "casa");
+    let (good, all, _) = tambo(&["config", "show"], &config);
+    assert!(good && all.contains("everyone who is no known provider"), "{all}");
+    for (words, wanted) in [
+        (&["config", "show", "--provider", "gogle"][..], "there is no provider of that name"),
+        (
+            &["config", "show", "--pool", "x"][..],
+            "there is no pool of that name; write one of: bulk",
+        ),
+    ] {
+        let (good, _, why) = tambo(words, &config);
+        assert!(!good && why.contains(wanted), "{why}");
+    }
+}

@@ -4,6 +4,7 @@
 mod check;
 mod classify;
 mod client;
+mod config;
 mod dkim;
 mod explain;
 mod password;
@@ -43,6 +44,8 @@ enum Command {
     Serve,
     /// Check the configuration; report every mistake at once.
     Check,
+    /// Show what is in force: what destinations may be asked to take, and who decided it.
+    Config(config::ConfigArguments),
     /// Tell what a server's reply means and what the relay would do.
     Classify(classify::ClassifyArguments),
     /// Look at the queue and act upon it.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve => serve::serve(&cli.config),
         Command::Check => check::check(&cli.config),
+        Command::Config(arguments) => config::config(&cli.config, arguments),
         Command::Classify(arguments) => classify::classify(&cli.config, arguments),
         Command::Queue(arguments) => queue::queue(&cli.config, arguments),
         Command::Sources(arguments) => sources::sources(&cli.config, arguments),

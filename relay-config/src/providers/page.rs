@@ -18,7 +18,8 @@ pub fn page() -> String {
          `[delivery.limits]`. Mail goes to each domain's own MX, whatever the provider.\n\n\
          `[[provider]]` tables (see [config.md](config.md)) change a provider by its name, for all mail or for \
          that of one `pool`, or add providers, which are tried before those below. What such a table does \
-         not write stays.\n\n\
+         not write stays. `tambo config show --provider google` prints what is in force and where \
+         each value was decided.\n\n\
          Limits hold for one source (`connections`, `rate` …) and for all sources together (those that \
          end in `total`). They count recipients; `messages_per_connection` counts messages.\n",
     );
