@@ -64,7 +64,7 @@ impl RelayControl {
                 self.dispatch.pull_source_lever(name, SourceLever::Drain { why }).await
             }
             (None, SourceAction::Resume) => {
-                self.dispatch.pull_source_lever(name, SourceLever::Resume).await
+                self.dispatch.pull_source_lever(name, SourceLever::Resume { why }).await
             }
             (Some(at), SourceAction::Suspend) => {
                 let lever = PathLever::Suspend { why, until };
@@ -88,7 +88,7 @@ impl RelayControl {
         let SwapOrder { with, dry_run, force, why } = order;
         let asked = dispatch::SwapOrder { source: name.to_owned(), with, dry_run, force, why };
         let config = self.config.get();
-        let swap = self.dispatch.swap(&asked, &config).await.map_err(not_done)?;
+        let swap = self.dispatch.swap(&asked).await.map_err(not_done)?;
         Ok(SwapAnswer {
             source: name.to_owned(),
             done: swap.done,

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use relay_config::Config;
 use relay_config::config::Source;
 
 use crate::egress::vetting::{Check, Outcome, Verdict, verdict};
@@ -15,7 +14,6 @@ use crate::message::{Domain, Message, Timestamp};
 
 use super::hearing::operations;
 use super::item::{Waiting, campaign, sending_domain};
-use super::vetting::vet;
 use super::{Dispatch, destination};
 
 /// Why it was not done.
@@ -144,13 +142,13 @@ impl Dispatch {
     }
 
     /// Takes a source out of its pools and a standby in, or says what would come of it.
-    pub async fn swap(&self, order: &SwapOrder, config: &Config) -> Result<Swap, NotDone> {
+    pub async fn swap(&self, order: &SwapOrder) -> Result<Swap, NotDone> {
         let with = order.with.as_deref();
         let now = self.queue.now();
         let leaving = self.state().egress.may_swap(&order.source, with, now);
         let mut pools = Vec::new();
         for leaving in leaving.map_err(NotDone::Refused)? {
-            pools.push(self.look_at_standbys(leaving, order.force, config).await);
+            pools.push(self.look_at_standbys(leaving, order.force).await);
         }
         let obstacle = pools.iter().find_map(|pool| obstacle(pool, order.force));
         let mut swap = Swap { pools, obstacle, done: false };
@@ -165,11 +163,10 @@ impl Dispatch {
     }
 
     /// Looks at the standbys of a pool in order, to the first that passes.
-    async fn look_at_standbys(&self, leaving: Leaving, force: bool, config: &Config) -> PoolSwap {
+    async fn look_at_standbys(&self, leaving: Leaving, force: bool) -> PoolSwap {
         let mut pool = PoolSwap { leaving, looked_at: Vec::new(), comes: None, forced: false };
         for source in &pool.leaving.candidates {
-            let (dns, net) = (&self.connector.dns, &*self.connector.net);
-            let checks = vet(source, config, dns, net, Vec::new()).await;
+            let Some(checks) = self.vet(&source.name).await else { continue };
             let verdict = verdict(&checks);
             pool.looked_at.push(Looked { source: Arc::clone(source), verdict, checks });
             if verdict == Verdict::Passes {
@@ -178,7 +175,7 @@ impl Dispatch {
             }
         }
         if force {
-            pool.comes = pool.leaving.candidates.first().map(Arc::clone);
+            pool.comes = pool.looked_at.first().map(|looked| Arc::clone(&looked.source));
             pool.forced = pool.comes.is_some();
         }
         pool

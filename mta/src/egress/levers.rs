@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn it_is_remembered_and_shown_before_the_site_is_used_again() {
-        let mut egress = self::egress();
-        pull(&mut egress, "a", suspend(Some(2)), NOW).unwrap();
-        let kept = egress
+        let mut first = egress();
+        pull(&mut first, "a", suspend(Some(2)), NOW).unwrap();
+        let kept = first
             .to_save(NOW)
             .into_iter()
             .filter_map(|saving| Some(Kept { key: saving.key, value: saving.value? }));
-        let mut again = self::egress();
+        let mut again = egress();
         assert!(again.restore(kept.collect()).is_empty());
         let (hour, day) = (NOW.after(Duration::from_hours(1)), NOW.after(Duration::from_hours(24)));
         let found = path(&again, "a", hour);

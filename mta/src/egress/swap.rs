@@ -47,8 +47,11 @@ pub enum SourceLever {
         /// Who and why.
         why: String,
     },
-    /// It sends again: also what was quarantined.
-    Resume,
+    /// It sends again; what was quarantined waits as standby.
+    Resume {
+        /// Who and why.
+        why: String,
+    },
 }
 
 impl<T: Item> Egress<T> {
@@ -217,7 +220,9 @@ impl<T: Item> Egress<T> {
             let clean = !self.blames.listed.contains(name);
             let clean_now = clean.then(|| clean_since.unwrap_or(blocked).max(blocked));
             if clean_now.is_some_and(|clean| now.since(clean) >= clean_for) {
-                self.return_to_standby(name);
+                let clean = span(clean_for);
+                let because = format!("nothing has spoken against it for {clean}");
+                self.return_to_standby(name, &because);
             } else if clean_now != clean_since {
                 let standing = Standing::Quarantined { why, since, clean_since: clean_now };
                 self.sources.set_standing(name, standing);
@@ -226,16 +231,14 @@ impl<T: Item> Egress<T> {
         }
     }
 
-    fn return_to_standby(&mut self, source: &Arc<str>) {
+    fn return_to_standby(&mut self, source: &Arc<str>, because: &str) {
         self.sources.set_standing(source, Standing::Good);
         self.remembered.unsaved_source(source);
         self.blames.forgive(source);
         for pool in self.sources.return_as_standby(source) {
             self.remembered.unsaved_pool(&pool);
         }
-        let clean = span(self.settings.swap.clean_for);
-        let text =
-            format!("{source} waits as standby again: nothing has spoken against it for {clean}");
+        let text = format!("{source} waits as standby again: {because}");
         self.decisions.push(Decision::new(DecisionKind::Returned, text).source(source));
     }
 
@@ -248,6 +251,10 @@ impl<T: Item> Egress<T> {
     ) -> Result<String, String> {
         let standing = self.sources.standing(source).cloned();
         let Some(standing) = standing else { return Err(format!("there is no source {source}")) };
+        let quarantined = matches!(standing, Standing::Quarantined { .. });
+        if quarantined && !matches!(lever, SourceLever::Resume { .. }) {
+            return Err(format!("{source} is quarantined: it sends nothing"));
+        }
         let (standing, kind, text) = match lever {
             SourceLever::Suspend { why, until } => {
                 let how_long = until.map_or_else(
@@ -261,17 +268,17 @@ impl<T: Item> Egress<T> {
                 let text = format!("{source} takes nothing new, what is in use ends: {why}");
                 (Standing::Draining { why }, DecisionKind::Suspended, text)
             }
-            SourceLever::Resume if standing == Standing::Good => {
+            SourceLever::Resume { .. } if standing == Standing::Good => {
                 return Err(format!("{source} is not stopped"));
             }
-            SourceLever::Resume => {
-                if matches!(standing, Standing::Quarantined { .. }) {
-                    self.return_to_standby(source);
+            SourceLever::Resume { why } => {
+                if quarantined {
+                    self.return_to_standby(source, &why);
                     return Ok(format!(
                         "{source} is no longer quarantined and waits as standby; `tambo sources swap OTHER --with {source}` makes it active"
                     ));
                 }
-                let text = format!("{source} sends again");
+                let text = format!("{source} sends again: {why}");
                 (Standing::Good, DecisionKind::Resumed, text)
             }
         };
