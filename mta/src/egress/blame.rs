@@ -17,6 +17,7 @@ use super::halts::{Halt, Halted};
 use super::health::Why;
 use super::limits::Limits;
 use super::path::Path;
+use super::site::SiteKind;
 use super::warm_up;
 
 /// Another source that was heard within this time says that the hosts are well.
@@ -108,7 +109,10 @@ impl<T: Item> Egress<T> {
     fn act_upon(&mut self, heard: &Heard<'_>, said: Said<'_>, now: Timestamp) {
         let verdict = said.verdict;
         let paths = self.blamed_paths(heard, verdict);
-        for action in verdict.actions.iter() {
+        // A smarthost is no judge of addresses and domains: it may ask for less, and no more.
+        let judges =
+            self.sites.get(heard.site).is_some_and(|site| site.kind != SiteKind::Smarthost);
+        for action in verdict.actions.iter().filter(|it| judges || !is_judgement(**it)) {
             match *action {
                 Action::Slow { lasts, above } => {
                     let key = (Arc::clone(heard.site), "slow".to_owned(), heard.source.to_string());
@@ -153,7 +157,7 @@ impl<T: Item> Egress<T> {
             }
         }
         self.alert(heard, said, now);
-        if blocks_source(verdict) {
+        if judges && blocks_source(verdict) {
             self.count_block(heard, said, now);
         }
     }
@@ -374,12 +378,14 @@ impl<T: Item> Egress<T> {
         let rules = &self.settings.swap;
         let (within, wanted) = (rules.within, rules.blamed_sites);
         let sites = self.blames.blocked(heard.source, heard.site, within, now);
-        if sites >= usize::try_from(wanted).unwrap_or(usize::MAX) {
-            let names: Vec<String> = self
-                .blames
-                .sites
-                .get(heard.source)
-                .map_or_else(Vec::new, |sites| sites.keys().map(ToString::to_string).collect());
+        // Anybody can run three servers and have them say so: a provider must be among those that do.
+        let known = self
+            .blames
+            .blocking(heard.source)
+            .any(|name| self.sites.get(name).is_some_and(|site| site.kind.provider().is_some()));
+        if known && sites >= usize::try_from(wanted).unwrap_or(usize::MAX) {
+            let names: Vec<String> =
+                self.blames.blocking(heard.source).map(ToString::to_string).collect();
             let evidence = format!(
                 "{} sites have blocked it within {}: {}; the last said: {}",
                 sites,
@@ -390,6 +396,14 @@ impl<T: Item> Egress<T> {
             self.quarantine(heard.source, &evidence, now);
         }
     }
+}
+
+/// Whether it keeps mail altogether because of what an address, a domain or a campaign is taken for.
+fn is_judgement(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Suspend { .. } | Action::HaltDomain { .. } | Action::HaltCampaign { .. }
+    )
 }
 
 fn why(said: Said<'_>, now: Timestamp) -> Why {

@@ -136,6 +136,11 @@ impl Blames {
         sites.len()
     }
 
+    /// Sites that have blocked a source, lately.
+    pub(super) fn blocking(&self, source: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.sites.get(source).into_iter().flat_map(BTreeMap::keys)
+    }
+
     /// When a site last blocked a source.
     pub(super) fn last_block(&self, source: &str) -> Option<Timestamp> {
         self.sites.get(source).and_then(|sites| sites.values().max().copied())

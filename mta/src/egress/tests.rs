@@ -1,6 +1,7 @@
 //! Egress as dispatch drives it: what is opened, what each connection pulls, what waits.
 
 mod fairness;
+mod hearing;
 mod hosts;
 mod limits;
 
