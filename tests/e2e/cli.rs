@@ -114,8 +114,8 @@ fn config_show_tells_what_is_in_force_and_who_decided_it() {
         words[1..].join(" ")
     };
     let at = |line: usize| format!("{}:{line}", config.display());
-    assert_eq!(row("connections "), format!("3 {}", at(20)));
-    assert_eq!(row("per_day "), format!("900 {}", at(25)));
+    assert_eq!(row("connections "), format!("3 {}", at(21)));
+    assert_eq!(row("per_day "), format!("900 {}", at(26)));
     assert_eq!(row("rate "), "1500/h built-in");
     assert_eq!(row("rate_total "), "none default");
     assert!(

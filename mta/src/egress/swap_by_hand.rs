@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn who_left_without_anybody_in_its_place_is_replaced_later() {
         let mut egress = egress();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let a: Arc<str> = "a".into();
         egress.quarantine(&a, "listed", NOW);
         let wanted = egress.wanted().remove(0);
         egress.goes_on_with_fewer(&wanted, "none passed");
@@ -237,10 +237,26 @@ mod tests {
         assert_eq!(candidates(&egress.may_swap("a", None, NOW).unwrap()), ["p: s1 s2"]);
         egress.swap_by_hand(&a, &[coming("p", "s1")], "ana: x", NOW).unwrap();
         assert_eq!(members(&egress, "p"), "b s1");
-        // What the relay itself wants for another source stays wanted.
+    }
+
+    #[test]
+    fn what_the_relay_itself_wants_for_another_source_stays_wanted() {
+        let mut egress = egress();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         egress.swap_out(&b, "x", NOW).unwrap();
+        egress.swap_by_hand(&a, &[coming("p", "s1")], "ana: x", NOW).unwrap();
         let wanted = egress.wanted();
-        assert_eq!(wanted.len(), 2, "p and q");
-        assert!(wanted.iter().all(|wanted| wanted.left == b));
+        let left: Vec<(&str, &str)> =
+            wanted.iter().map(|wanted| (&*wanted.pool, &*wanted.left)).collect();
+        assert_eq!(left, [("p", "b"), ("q", "b")]);
+        let lever = SourceLever::Drain { why: "x".to_owned() };
+        let wrong = egress.pull_source_lever(&a, lever, NOW).unwrap_err();
+        assert_eq!(wrong, "a is quarantined: it sends nothing");
+        egress.take_decisions();
+        let lever = SourceLever::Resume { why: "ana: clean".to_owned() };
+        egress.pull_source_lever(&a, lever, NOW).unwrap();
+        let told: Vec<String> = egress.take_decisions().into_iter().map(|it| it.text).collect();
+        assert_eq!(told, ["a waits as standby again: ana: clean"]);
+        assert_eq!(candidates(&egress.may_swap("b", None, NOW).unwrap())[0], "p: s2 a");
     }
 }
