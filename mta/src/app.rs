@@ -113,7 +113,9 @@ impl Relay {
             tasks.spawn(sweep_orphans(sweeper, highest));
         }
         tracing::info!(lanes, "the queue is open");
-        say_what_a_day_carries(&config, &*world.clock);
+        for words in what_a_day_carries(&config, &*world.clock) {
+            tracing::info!("{words}");
+        }
         let started = Arc::clone(&config);
         let config = Arc::new(Current::new(config));
         let control = Arc::new(RelayControl {
@@ -241,12 +243,10 @@ impl Relay {
     }
 }
 
-fn say_what_a_day_carries(config: &Config, clock: &dyn WallClock) {
-    for day in day_of_pools(&config.pools, &config.sources, clock.now()) {
-        if let Some(words) = day.sentence() {
-            tracing::info!("{words}");
-        }
-    }
+/// What cold sources may send today, a sentence for each pool that warms them up.
+pub fn what_a_day_carries(config: &Config, clock: &dyn WallClock) -> Vec<String> {
+    let days = day_of_pools(&config.pools, &config.sources, clock.now());
+    days.iter().filter_map(crate::egress::DayOfPool::sentence).collect()
 }
 
 async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use crate::app::missing_sources;
-use crate::egress::day_of_pools;
+use crate::app::{missing_sources, what_a_day_carries};
+use crate::outside::DkimKeys as _;
 use crate::outside::real::{KeyFiles, SystemClock, SystemNet};
-use crate::outside::{DkimKeys as _, WallClock as _};
 use crate::smtp_in::ServerTls;
 
 use super::{load, print_line};
@@ -49,10 +48,8 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
         eprintln!("{problem}");
     }
     if problems.is_empty() {
-        for day in day_of_pools(&config.pools, &config.sources, SystemClock.now()) {
-            if let Some(words) = day.sentence() {
-                print_line(&words);
-            }
+        for words in what_a_day_carries(&config, &SystemClock) {
+            print_line(&words);
         }
         print_line(&format!("{} is good", path.display()));
         Ok(())

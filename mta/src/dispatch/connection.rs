@@ -110,6 +110,43 @@ impl Dispatch {
         drop(guard);
     }
 
+    /// A connection could not be opened.
+    async fn not_opened(
+        &self,
+        id: ConnectionId,
+        route: &Route,
+        source: &Source,
+        failure: &Failure,
+    ) {
+        // Its address is gone: that is the source's fault, not the site's, and the others go on.
+        let lost = failure.scope == Scope::Path && !self.connector.net.has_address(source.address);
+        if let Some(pool) = self.state().egress.pool_of(id)
+            && failure.phase.is_some()
+        {
+            let verdict =
+                outcome::verdict(&self.classifier.get(), failure, route.provider.as_deref());
+            let way = Way { route, source: &source.name, pool: &pool, transactions: 0 };
+            self.hear_greeting(&way, &verdict, &failure.reply.text);
+        }
+        let failed = {
+            let mut state = self.state();
+            let now = self.queue.now();
+            if lost {
+                tracing::error!(source = %source.name, cause = %failure.cause, "a source cannot be used");
+                state.egress.source_lost(&source.name, now);
+            }
+            let failed = state.egress.failed_to_open(id, failure, now);
+            // Another source of the pool may go on at once.
+            self.balance(&mut state, &route.site);
+            failed
+        };
+        self.tell_decisions();
+        for Waiting { ready, .. } in failed {
+            let source = Some(source.name.to_string());
+            self.fail(ready, failure, Context { source, ..Context::at(route) }).await;
+        }
+    }
+
     /// Pulls and delivers until there is nothing more to do or the connection breaks (`false`).
     async fn work(&self, link: &mut Link, waker: &Notify) -> bool {
         loop {

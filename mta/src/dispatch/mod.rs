@@ -13,16 +13,15 @@ mod housekeeping;
 mod item;
 mod levers;
 mod report;
+mod setup;
 mod signing;
 mod swaps;
 pub mod vetting;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use bytes::Bytes;
 use prometheus::IntGauge;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -31,22 +30,18 @@ use relay_config::responses::Classifier;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
-use crate::egress::{
-    Action, ConnectionId, Destination, Egress, Kept, LaneKey, Listed, Refused, Settings, SiteKind,
-    Sources, Waits,
-};
-use crate::message::{Delivery, DeliveryId, Failure, Scope, Timestamp};
+use crate::egress::{Action, ConnectionId, Egress, LaneKey, Listed, Refused, Waits};
+use crate::message::{Delivery, DeliveryId, Failure, Timestamp};
 use crate::metrics::{self, Topic, limit_hit};
-use crate::outcome::{Context, verdict};
+use crate::outcome::Context;
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
 use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
-use crate::spool::Family;
 
 use blocklists::Blocklists;
-use hearing::Way;
 use item::Waiting;
+use setup::{destination, egress, settings};
 
 pub use explain::{Explained, Found};
 pub use levers::{Looked, NotDone, PoolSwap, Swap, SwapOrder, is_halted_as};
@@ -400,42 +395,6 @@ impl Dispatch {
             self.balance(&mut state, site);
         }
     }
-
-    /// A connection could not be opened.
-    async fn not_opened(
-        &self,
-        id: ConnectionId,
-        route: &Route,
-        source: &relay_config::config::Source,
-        failure: &Failure,
-    ) {
-        // Its address is gone: that is the source's fault, not the site's, and the others go on.
-        let lost = failure.scope == Scope::Path && !self.connector.net.has_address(source.address);
-        if let Some(pool) = self.state().egress.pool_of(id)
-            && failure.phase.is_some()
-        {
-            let verdict = verdict(&self.classifier.get(), failure, route.provider.as_deref());
-            let way = Way { route, source: &source.name, pool: &pool, transactions: 0 };
-            self.hear_greeting(&way, &verdict, &failure.reply.text);
-        }
-        let failed = {
-            let mut state = self.state();
-            let now = self.queue.now();
-            if lost {
-                tracing::error!(source = %source.name, cause = %failure.cause, "a source cannot be used");
-                state.egress.source_lost(&source.name, now);
-            }
-            let failed = state.egress.failed_to_open(id, failure, now);
-            // Another source of the pool may go on at once.
-            self.balance(&mut state, &route.site);
-            failed
-        };
-        self.tell_decisions();
-        for Waiting { ready, .. } in failed {
-            let source = Some(source.name.to_string());
-            self.fail(ready, failure, Context { source, ..Context::at(route) }).await;
-        }
-    }
 }
 
 /// A delivery that cannot wait in memory for its destination.
@@ -511,58 +470,6 @@ impl Outlet for Dispatch {
         let taken = state.egress.take(&lane_key(delivery), |it: &Waiting| wanted(&it.ready));
         taken.map(|waiting| waiting.ready)
     }
-}
-
-/// Egress as it was left: what must not be forgotten is read from the spool.
-fn egress(parts: &Parts) -> Egress<Waiting> {
-    let config = &parts.config;
-    let present =
-        |source: &relay_config::config::Source| parts.connector.net.has_address(source.address);
-    let sources = Sources::new(&config.sources, &config.pools, present);
-    let mut egress = Egress::new(sources, settings(config), parts.queue.now());
-    let mut kept = Vec::new();
-    let from = Egress::<Waiting>::keys();
-    let scanned = parts.queue.spool().scan(
-        Family::State,
-        from,
-        &[from, &[u8::MAX]].concat(),
-        &mut |key, value| {
-            kept.push(Kept { key: key.to_vec(), value: Bytes::copy_from_slice(value) });
-            ControlFlow::Continue(())
-        },
-    );
-    if let Err(error) = scanned {
-        tracing::error!(%error, "what was known of sources cannot be read");
-    }
-    let count = kept.len();
-    let unread = egress.restore(kept);
-    for key in &unread {
-        tracing::error!(
-            key,
-            "what was known of a source cannot be read; was it written by a later version?"
-        );
-    }
-    tracing::info!(records = count - unread.len(), "sources are as they were left");
-    egress
-}
-
-/// What the operator decided of egress.
-fn settings(config: &Config) -> Settings {
-    Settings {
-        providers: config.providers.clone(),
-        connections_max: usize::try_from(config.delivery.connections).unwrap_or(usize::MAX),
-        swap: config.swap.clone(),
-    }
-}
-
-/// Where a route leads, for egress.
-fn destination(route: &Route) -> Destination {
-    let kind = match &route.provider {
-        _ if route.smarthost => SiteKind::Smarthost,
-        Some(provider) => SiteKind::Provider(Arc::clone(provider)),
-        None => SiteKind::Mx,
-    };
-    Destination { site: Arc::clone(&route.site), host_set: Arc::clone(&route.host_set), kind }
 }
 
 fn lane_key(delivery: &Delivery) -> LaneKey {

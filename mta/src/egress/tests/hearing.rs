@@ -85,7 +85,10 @@ fn a_path_that_is_blocked_rests_and_comes_back_by_probes() {
     let path = &world.egress.sites["google"].paths["ip-0"];
     let rate = path.learned.rate.unwrap();
     let full = rate.value(world.now.after(Duration::from_hours(10)));
-    assert!(rate.value(world.now).unwrap() <= 150 && full.is_none(), "a tenth first, all by and by");
+    assert!(
+        rate.value(world.now).unwrap() <= 150 && full.is_none(),
+        "a tenth first, all by and by"
+    );
 }
 
 #[test]
@@ -100,9 +103,8 @@ fn who_is_asked_for_less_sends_less_and_its_share_waits() {
     }
     world.hear(&here, "ip-0", TOO_FAST);
     assert!(matches!(world.health(&here, "ip-0"), Health::Slowed { .. }));
-    let pushed: Vec<bool> = (0..20)
-        .map(|number| world.push_to(&here, key(), Mail::new(number)).is_ok())
-        .collect();
+    let pushed: Vec<bool> =
+        (0..20).map(|number| world.push_to(&here, key(), Mail::new(number)).is_ok()).collect();
     let waiting = pushed.iter().filter(|kept| !**kept).count();
     assert_eq!(waiting, 10, "half of the mail was its share");
     world.later(Duration::from_hours(1));
@@ -159,16 +161,12 @@ fn several_sites_replace_a_source_but_not_strangers_alone() {
     for name in ["google", "yahoo", "apple"] {
         world.hear(&provider(name), "ip-1", BLOCKED);
     }
-    assert!(matches!(
-        world.egress.sources().standing("ip-1"),
-        Some(Standing::Quarantined { .. })
-    ));
+    assert!(matches!(world.egress.sources().standing("ip-1"), Some(Standing::Quarantined { .. })));
     let wanted = world.egress.wanted().remove(0);
     assert_eq!((&*wanted.left, wanted.candidates.len()), ("ip-1", 1));
     assert!(world.egress.join(&wanted, &"ip-3".into()));
     assert!(world.egress.wanted().is_empty());
-    let active: Vec<&str> =
-        world.egress.sources().active("p").iter().map(|name| &**name).collect();
+    let active: Vec<&str> = world.egress.sources().active("p").iter().map(|name| &**name).collect();
     assert_eq!(active, ["ip-0", "ip-2", "ip-3"]);
     // A second one on the same day is more than a quarter of three.
     world.decided();
@@ -184,10 +182,7 @@ fn several_sites_replace_a_source_but_not_strangers_alone() {
 
 /// Three active sources and one that waits.
 fn with_standby() -> World {
-    let pool = Pool {
-        standby: vec!["ip-3".into()],
-        ..pool_of("p", &names(3), Rotation::Adaptive)
-    };
+    let pool = Pool { standby: vec!["ip-3".into()], ..pool_of("p", &names(3), Rotation::Adaptive) };
     world_of(4, vec![pool], "", 100)
 }
 
