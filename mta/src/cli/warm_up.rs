@@ -100,20 +100,23 @@ pub(super) fn forecast(config: &Path, arguments: &ForecastArguments) -> Result<(
     for note in &found.notes {
         print_line(&format!("note: {note}"));
     }
-    match &found.done_on {
-        Some(date) => print_line(&format!(
-            "From {} it takes {} days, to {date}, if everything is accepted.",
-            found.pool,
-            found.days.len()
-        )),
-        None => {
-            let left = found.sites.iter().filter(|site| of_site(site, &found.left) > 0);
-            let left: Vec<String> =
-                left.map(|site| format!("{} to {site}", of_site(site, &found.left))).collect();
-            let left =
-                if left.is_empty() { "nothing is to be sent".to_owned() } else { left.join(", ") };
-            print_line(&format!("From {} it does not end within a year: {left}.", found.pool));
-        }
-    }
+    print_line(&conclusion(&found));
     Ok(())
+}
+
+fn conclusion(found: &ForecastAnswer) -> String {
+    let pool = &found.pool;
+    if let Some(date) = &found.done_on {
+        let days = match found.days.len() {
+            1 => "one day".to_owned(),
+            days => format!("{days} days"),
+        };
+        return format!("From {pool} it takes {days}, to {date}, if everything is accepted.");
+    }
+    let left = found.left.iter().filter(|(_, left)| **left > 0);
+    let left: Vec<String> = left.map(|(site, left)| format!("{left} to {site}")).collect();
+    if left.is_empty() {
+        return "Nothing is to be sent.".to_owned();
+    }
+    format!("From {pool} it does not end within a year: {} are left.", left.join(", "))
 }
