@@ -259,6 +259,15 @@ password_hash = "{hash}"
 senders = ["*@institucion.example"]
 allow_headers = true
 
+# Greylisted mail goes again after 5 minutes, and from the same source; here nobody wants to wait so long.
+[[response]]
+id = "greylist-of-the-demo"
+pattern = 'greylisted'
+category = "greylist"
+scope = "triplet"
+action = ["retry", "same-source"]
+retry_after = "2s"
+
 [delivery]
 port = {port}
 retry = ["3s"]

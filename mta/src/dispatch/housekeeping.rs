@@ -87,7 +87,7 @@ impl Dispatch {
         state.egress.sweep(now);
         state.egress.review_quarantine(now);
         state.egress.note_counts(now.before(2 * AGE_EVERY));
-        state.routes.retain(|_, route| route.until > now);
+        state.routes.retain(|_, route| route.until.after(super::STALE_KEPT) > now);
         let state = &mut *state;
         let egress = &state.egress;
         state.ways.retain(|(site, host_set), _| egress.has_line(site, host_set));

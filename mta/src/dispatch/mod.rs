@@ -21,6 +21,7 @@ pub mod vetting;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use prometheus::IntGauge;
 use rand::rngs::StdRng;
@@ -31,7 +32,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
 use crate::egress::{Action, ConnectionId, Egress, LaneKey, Listed, Refused, Waits};
-use crate::message::{Delivery, DeliveryId, Failure, Timestamp};
+use crate::message::{Delivery, DeliveryId, Failure, Fault, Retry, Timestamp};
 use crate::metrics::{self, Topic, limit_hit};
 use crate::outcome::Context;
 use crate::policy::Policy;
@@ -48,6 +49,10 @@ pub use levers::{Looked, NotDone, PoolSwap, Swap, SwapOrder, is_halted_as};
 
 /// Domains that are looked up at a time.
 const LOOKUPS_MAX: usize = 200;
+/// A route that could not be looked up again is used once more for this long.
+const STALE_AGAIN: Duration = Duration::from_mins(5);
+/// A route is remembered for so long beyond its time, for when the DNS is silent.
+const STALE_KEPT: Duration = Duration::from_hours(24);
 /// Routes remembered; what is beyond is looked up again (the DNS client has its own cache).
 const ROUTES_MAX: usize = 50_000;
 
@@ -315,9 +320,13 @@ impl Dispatch {
             let _turn = self.lookups.acquire().await;
             self.resolver.get().route(&name, self.queue.now()).await
         };
+        let found = match found {
+            Ok(route) => Ok(Arc::new(route)),
+            // While the DNS is silent the last known way stays.
+            Err(failure) => self.last_known(&name, &failure).ok_or(failure),
+        };
         let failed: Vec<(Ready, Failure)> = match found {
             Ok(route) => {
-                let route = Arc::new(route);
                 let without = self.place(&name, &route);
                 self.find_no_place(without, Some(&route)).await;
                 return;
@@ -333,6 +342,17 @@ impl Dispatch {
         }
     }
 
+    /// The way that was known before, when the DNS gives no answer for now.
+    fn last_known(&self, name: &str, failure: &Failure) -> Option<Arc<Route>> {
+        if failure.fault != Fault::Dns || failure.retry == Retry::Never {
+            return None;
+        }
+        let known = self.state().routes.get(name).cloned()?;
+        let until = self.queue.now().after(STALE_AGAIN);
+        tracing::warn!(domain = name, cause = %failure.cause, "the last known mail servers are used");
+        Some(Arc::new(Route { until, ..(*known).clone() }))
+    }
+
     fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<NoPlace> {
         let now = self.queue.now();
         let mut state = self.state();
@@ -344,7 +364,10 @@ impl Dispatch {
                 state.routes.clear();
             }
         }
-        state.routes.insert(Arc::clone(name), Arc::clone(route));
+        let before = state.routes.insert(Arc::clone(name), Arc::clone(route));
+        if let Some(before) = before.filter(|before| before.is_replaced_by(route)) {
+            state.egress.inherit(&before.site, &destination(route), now);
+        }
         let mut without = Vec::new();
         for ready in waiting {
             without.extend(self.push(&mut state, route, ready, now).err().map(|item| *item));

@@ -18,7 +18,7 @@ use super::budget::Reserved;
 use super::halts::{Halt, Halted};
 use super::limits::Limits;
 use super::path::{Path, PathRecord};
-use super::site::Site;
+use super::site::{Destination, Site};
 use super::sources::{PoolChanges, Standing};
 
 /// Paths of silent sites that are remembered from before the start; of more, the rest is forgotten.
@@ -160,6 +160,29 @@ impl<T: Item> Egress<T> {
             Of::Halt(site, what) => self.halts.restore(site, what, decode::<Halt>(value)?),
         }
         Some(())
+    }
+
+    /// A set of hosts was replaced by another of the same people: what is known of sources at the one holds for
+    /// the other, unless that is known itself.
+    pub fn inherit(&mut self, before: &str, to: &Destination, now: Timestamp) {
+        let known = match self.sites.get(before) {
+            Some(site) => site.paths.iter().filter(|(_, path)| path.is_worth_keeping(now)),
+            None => return,
+        };
+        let known: Vec<(Arc<str>, PathRecord)> =
+            known.map(|(source, path)| (Arc::clone(source), path.record())).collect();
+        let limits: Limits = super::books::limits_of(&self.settings.providers, &to.kind, "");
+        for (source, record) in known {
+            match self.sites.get_mut(&to.site) {
+                Some(site) if site.paths.contains_key(&source) => continue,
+                Some(site) => {
+                    let path = Path::restored(record, &limits, self.started);
+                    site.paths.insert(Arc::clone(&source), path);
+                }
+                None => self.remembered.add(Arc::clone(&to.site), Arc::clone(&source), record),
+            }
+            self.remembered.unsaved(&to.site, &source);
+        }
     }
 
     /// Whether something waits to be written.

@@ -43,6 +43,25 @@ pub struct Route {
     pub until: Timestamp,
 }
 
+impl Route {
+    /// Whether another takes its place that is run by the same people: what is known of sources at the one
+    /// holds for the other. They share a host, or the domain that a host stands in.
+    pub fn is_replaced_by(&self, next: &Self) -> bool {
+        let of_nobody = |route: &Self| route.provider.is_none() && !route.smarthost;
+        let domain = |host: &Host| host.name.split_once('.').map(|(_, rest)| rest.to_owned());
+        let shares = |host: &Host| {
+            next.hosts.iter().any(|other| {
+                other.name == host.name
+                    || domain(host).is_some_and(|it| it.contains('.') && domain(other) == Some(it))
+            })
+        };
+        self.site != next.site
+            && of_nobody(self)
+            && of_nobody(next)
+            && self.hosts.iter().any(shares)
+    }
+}
+
 /// Finds routes.
 pub struct Resolver {
     dns: Arc<dyn MailDns>,
@@ -257,6 +276,18 @@ mod tests {
             (school.host_set.as_ref(), school.provider.as_deref()),
             ("alt1.aspmx.l.google.com,aspmx.l.google.com", Some("google"))
         );
+        let two = Route { until: Timestamp::default(), ..route("two.pe").await.unwrap() };
+        let one = |name: &str| Route {
+            site: name.into(),
+            hosts: vec![Host::named(name, 0)],
+            ..two.clone()
+        };
+        let replaced = |name: &str| two.is_replaced_by(&one(name));
+        assert_eq!(
+            ["mx1.two.pe", "mx9.two.pe", "mx.other.pe", "two.pe"].map(replaced),
+            [true, true, false, false]
+        );
+        assert!(!two.is_replaced_by(&two) && !school.is_replaced_by(&one("aspmx.l.google.com")));
         check("inside.pe", Ok("mail.inside.pe:587/clear")).await;
         let smarthost = route("inside.pe").await.unwrap();
         assert_eq!(

@@ -214,6 +214,17 @@ fn who_left_and_who_took_the_place_is_known_after_a_restart() {
 }
 
 #[test]
+fn what_is_known_at_hosts_holds_at_those_that_replace_them() {
+    let mut world = world(2, "", 100);
+    world.hear(&to("mx1.x.pe"), "ip-0", BLOCKED);
+    world.egress.inherit("mx1.x.pe", &to("mx2.x.pe"), world.now);
+    assert!(matches!(world.health(&to("mx2.x.pe"), "ip-0"), Health::Suspended { .. }));
+    assert_eq!(world.health(&to("mx2.x.pe"), "ip-1"), Health::Active);
+    world.egress.inherit("mx3.x.pe", &to("mx2.x.pe"), world.now);
+    assert!(matches!(world.health(&to("mx2.x.pe"), "ip-0"), Health::Suspended { .. }));
+}
+
+#[test]
 fn a_smarthost_may_ask_for_less_and_judges_nobody() {
     let mut world = world(1, "", 100);
     let here = Destination { kind: SiteKind::Smarthost, ..to("mail.x.pe:25") };
