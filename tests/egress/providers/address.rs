@@ -94,7 +94,10 @@ impl Address {
             return None;
         }
         self.conduct.impatient += 1;
-        self.standing.harm(rules.reputation.impatient, &rules.reputation, now)
+        // It weighs by what the address is known for: a few of thousands are nobody's haste.
+        let trust = self.standing.trust(&rules.reputation);
+        let harm = rules.reputation.impatient / self.history.tolerance(&rules.address, trust);
+        self.standing.harm(harm, &rules.reputation, now)
     }
 
     /// It was told to slow down, or is blocked: it is expected to wait.

@@ -35,12 +35,14 @@ impl Domain {
         }
     }
 
-    /// A recipient is offered from this address.
-    pub fn offer(&mut self, from: Ipv4Addr, now: Timestamp) {
-        self.history.offer(now);
+    /// Recipients were taken from this address. What the address was refused for does not count
+    /// against the domain.
+    pub fn accept(&mut self, from: Ipv4Addr, recipients: u32, now: Timestamp) {
+        (0..recipients).for_each(|_| self.history.offer(now));
+        self.history.accept(recipients);
         match self.today.iter_mut().find(|(address, _)| *address == from) {
-            Some((_, count)) => *count += 1,
-            None => self.today.push((from, 1)),
+            Some((_, count)) => *count += recipients,
+            None => self.today.push((from, recipients)),
         }
     }
 }

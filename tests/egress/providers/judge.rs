@@ -133,9 +133,7 @@ impl Provider {
                 return None;
             }
         }
-        if self.rules.speaks_at < Moment::Data
-            && let Some(domain) = self.domains.get_mut(number)
-        {
+        if let Some(domain) = self.domains.get_mut(number) {
             domain.history.offer(now);
         }
         Some(Why::DomainTooMuch)
@@ -165,9 +163,6 @@ impl Provider {
         if self.rules.netblock_per_hour.is_some() {
             let window: &mut Window = self.netblocks.entry(network(ip)).or_default();
             window.add(Duration::from_hours(1), now);
-        }
-        if let Some(domain) = self.domains.get_mut(session.sender.domain) {
-            domain.offer(ip, now);
         }
         let rules = &self.rules;
         let address = self.addresses.get_mut(&ip)?;

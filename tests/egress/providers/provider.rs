@@ -133,6 +133,14 @@ impl Provider {
         });
     }
 
+    /// It has known a sending domain for long, for so many recipients a day.
+    pub fn acquaint_domain(&mut self, domain: usize, a_day: f64) {
+        if let Some(domain) = self.domains.get_mut(domain) {
+            domain.history.known_for(a_day);
+            domain.standing.prove();
+        }
+    }
+
     /// Whether there is such a mailbox.
     pub fn has(&self, recipient: u64) -> bool {
         share(mix(recipient ^ self.salt)) >= self.rules.unknown
@@ -261,7 +269,7 @@ impl Provider {
         let day = usize::try_from(self.day).unwrap_or(usize::MAX);
         self.address(session.address, now).accepted(session.recipients, day);
         if let Some(domain) = self.domains.get_mut(session.sender.domain) {
-            domain.history.accept(session.recipients);
+            domain.accept(session.address, session.recipients, now);
         }
         self.sessions[id] = Some(Session { recipients: 0, ..session });
         Said { answer: Answer::Yes, after }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// Whose manners a provider has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Reputation of address, network and domain; speaks after DATA.
     Google,
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 /// A moment of the dialog at which a server can refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Moment {
     /// Before anything was said.
     Banner,
@@ -107,7 +107,7 @@ pub struct Reputation {
     pub unknown: f64,
     /// Share of a day's recipients that may be unknown.
     pub unknown_share: f64,
-    /// Each attempt that comes too early.
+    /// As many attempts against advice as are tolerated in a day cost this.
     pub impatient: f64,
     /// Being found to spread mail thin.
     pub snowshoe: f64,
@@ -183,7 +183,7 @@ impl Rules {
                 over: 0.3,
                 unknown: 0.01,
                 unknown_share: 0.05,
-                impatient: 0.01,
+                impatient: 0.4,
                 snowshoe: 0.2,
                 heals: 0.03,
                 slow_below: 0.5,
@@ -227,7 +227,7 @@ impl Rules {
                 over: random.random_range(0.12..0.4),
                 unknown: random.random_range(0.001..0.004),
                 unknown_share: random.random_range(0.035..0.07),
-                impatient: random.random_range(0.0008..0.003),
+                impatient: random.random_range(0.15..0.5),
                 snowshoe: random.random_range(0.1..0.2),
                 heals: random.random_range(0.015..0.045),
                 slow_below: block_below + random.random_range(0.14..0.24),

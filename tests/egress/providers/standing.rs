@@ -37,7 +37,8 @@ pub struct Block {
 #[derive(Debug, Clone)]
 pub struct Standing {
     value: f64,
-    harmed: bool,
+    /// Harm of this day.
+    harmed: f64,
     block: Option<Block>,
     /// All there were, the present one too.
     pub blocks: Vec<Block>,
@@ -46,7 +47,7 @@ pub struct Standing {
 impl Standing {
     /// Of a stranger.
     pub fn new(rules: &Reputation) -> Self {
-        Self { value: rules.newcomer, harmed: false, block: None, blocks: Vec::new() }
+        Self { value: rules.newcomer, harmed: 0.0, block: None, blocks: Vec::new() }
     }
 
     /// From 0 to 1.
@@ -68,7 +69,7 @@ impl Standing {
     /// It did something bad. Returns the block that begins when that was too much.
     pub fn harm(&mut self, amount: f64, rules: &Reputation, now: Timestamp) -> Option<Block> {
         self.value = (self.value - amount).max(0.0);
-        self.harmed = true;
+        self.harmed += amount;
         let running = self.block.filter(|block| block.until > now).map(|block| block.hardness);
         let far_below = self.value < rules.block_below / 2.0;
         let hardness = match running {
@@ -111,7 +112,8 @@ impl Standing {
 
     /// A day has ended, on which it sent or did not.
     pub fn turn(&mut self, sent: bool, rules: &Reputation) {
-        if !std::mem::take(&mut self.harmed) {
+        // A slip does not undo a good day.
+        if std::mem::take(&mut self.harmed) < rules.heals {
             let most = if sent { 1.0 } else { HEALS_IDLE_TO.max(self.value) };
             self.value = (self.value + rules.heals).min(most);
         }
@@ -175,6 +177,9 @@ mod tests {
         assert!(standing.trust(&rules) < 0.6, "half of what it was");
         standing.turn(true, &rules);
         assert!((standing.value() - 0.4).abs() < 1e-9, "no healing on a bad day");
+        standing.harm(0.01, &rules, now);
+        standing.turn(true, &rules);
+        assert!((standing.value() - 0.42).abs() < 1e-9, "a slip does not undo a good day");
         (0..30).for_each(|_| standing.turn(false, &rules));
         assert!((standing.value() - HEALS_IDLE_TO).abs() < 1e-9);
         (0..30).for_each(|_| standing.turn(true, &rules));

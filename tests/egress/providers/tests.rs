@@ -208,14 +208,15 @@ fn what_was_put_off_counts_as_offered_wherever_it_was_put_off() {
 
 #[test]
 fn who_does_not_wait_when_told_to_is_resented() {
-    let rules = Rules { per_minute: 5, per_hour: 50, tries: 3, ..Rules::easy() };
+    let rules = Rules { per_minute: 5, per_hour: 50, tries: 3, ..a_hundred_a_day() };
     let mut world = World::new(rules);
     assert_eq!(world.taken(1, 6), 5);
     world.taken(1, 3);
     assert_eq!(world.address(1).conduct.impatient, 0, "these may have been on their way");
     world.taken(1, 4);
     assert_eq!(world.address(1).conduct.impatient, 4);
-    assert!((world.address(1).standing.value() - 0.66).abs() < 1e-9);
+    let value = world.address(1).standing.value();
+    assert!((value - 0.684).abs() < 1e-9, "0.4 for a hundred: {value}");
     world.pass(5);
     assert_eq!(world.send(1, 0), Taken);
     assert_eq!(world.address(1).conduct.impatient, 4, "it waited");
@@ -357,6 +358,13 @@ fn a_domain_that_grows_too_fast_is_put_off_from_every_address() {
     }
     assert_eq!(world.provider.domains[0].standing.blocks.len(), 1);
     assert!(world.address(21).standing.blocks.is_empty(), "the address is not to blame");
+    let offered = world.provider.domains[3].history.offered();
+    world.provider.rules.per_minute = 4;
+    (0..40).for_each(|_| {
+        world.send(22, 3);
+    });
+    let more = world.provider.domains[3].history.offered() - offered;
+    assert_eq!(more, 4, "what the address was refused for is not the domain's doing");
 }
 
 #[test]
