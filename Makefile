@@ -16,7 +16,7 @@ endif
 
 PROGRAMS = $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help demo test check build bench sim crash docs packages packages-test
+.PHONY: help demo test check build bench sim sim-egress crash docs packages packages-test
 
 help:
 	@echo 'make demo    builds, and shows the relay at work on a small internet of its own (ARGS=--exit: ends by itself)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench   speed beside Postfix and the direct line, as ratios'
 	@echo 'make crash   kill -9 and a log cut to what was synced (ROUNDS=n)'
 	@echo 'make sim     the simulation (SEED=n, COUNT=n)'
+	@echo 'make sim-egress  45 days of mail to providers with hidden rules, as a table (SEEDS=n, or SEED=n)'
 	@echo 'make docs    writes the generated references'
 
 packages:
@@ -63,6 +64,9 @@ crash: packages-test
 
 sim:
 	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(COUNT) cargo test --workspace --test sim -- --nocapture
+
+sim-egress:
+	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(or $(SEEDS),3) cargo test --workspace --test egress -- --nocapture weeks_of_mail
 
 docs:
 	TAMBO_WRITE_DOCS=1 cargo test --workspace --lib -q -- _is_current
