@@ -37,6 +37,8 @@ pub struct Figures {
     seconds: Vec<u32>,
     /// Recipients that a crash made get a message twice.
     pub twice: u64,
+    /// How often a message was put back because of a limit of ours.
+    pub postponed: u64,
     /// Recipients that wait at the end.
     pub waiting_recipients: u64,
 }
@@ -45,7 +47,7 @@ impl Figures {
     /// Nothing has happened yet.
     pub fn new(start: Timestamp) -> Self {
         let days = vec![Day::default()];
-        Self { start, days, seconds: Vec::new(), twice: 0, waiting_recipients: 0 }
+        Self { start, days, seconds: Vec::new(), twice: 0, postponed: 0, waiting_recipients: 0 }
     }
 
     fn day(&mut self, now: Timestamp) -> &mut Day {

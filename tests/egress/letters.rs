@@ -1,12 +1,27 @@
 //! Every message that has not ended, and where it is.
 
+use std::collections::BTreeMap;
+
+use mta::egress::WaitsFor;
+
 use crate::traffic::Letter;
 
+/// Why a message is not on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It has just been accepted, or the relay has just started.
+    Fresh,
+    /// It was refused for now, or nobody was reached.
+    Retries,
+    /// Something of ours keeps it.
+    Ours(WaitsFor),
+}
+
 /// Where a message is. It is in one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Its time comes.
-    Due,
+    Due(Why),
     /// Egress has it.
     Ready,
     /// A connection carries it.
@@ -27,7 +42,7 @@ impl Letters {
             self.held.push(None);
             u32::try_from(self.held.len() - 1).expect("fewer than four billion messages wait")
         });
-        self.held[number as usize] = Some((letter, State::Due));
+        self.held[number as usize] = Some((letter, State::Due(Why::Fresh)));
         number
     }
 
@@ -50,22 +65,22 @@ impl Letters {
 
     /// It was due, or comes back from a connection that ended.
     pub fn is_ready(&mut self, number: u32) {
-        self.turn(number, &[State::Due, State::InFlight], State::Ready);
+        self.turn(number, |from| matches!(from, State::Due(_) | State::InFlight), State::Ready);
     }
 
     /// It was pulled.
     pub fn is_in_flight(&mut self, number: u32) {
-        self.turn(number, &[State::Ready], State::InFlight);
+        self.turn(number, |from| *from == State::Ready, State::InFlight);
     }
 
     /// It is tried again later.
-    pub fn is_due(&mut self, number: u32) {
-        self.turn(number, &[State::Ready, State::InFlight], State::Due);
+    pub fn is_due(&mut self, number: u32, why: Why) {
+        self.turn(number, |from| matches!(from, State::Ready | State::InFlight), State::Due(why));
     }
 
-    fn turn(&mut self, number: u32, from: &[State], to: State) {
+    fn turn(&mut self, number: u32, from: impl Fn(&State) -> bool, to: State) {
         let (_, state) = self.held[number as usize].as_mut().expect("it has not ended");
-        assert!(from.contains(state), "message {number} goes from {state:?} to {to:?}");
+        assert!(from(state), "message {number} goes from {state:?} to {to:?}");
         *state = to;
     }
 
@@ -74,9 +89,9 @@ impl Letters {
         let mut due = Vec::new();
         for (number, held) in (0..).zip(&mut self.held) {
             if let Some((_, state)) = held
-                && *state != State::Due
+                && !matches!(state, State::Due(_))
             {
-                *state = State::Due;
+                *state = State::Due(Why::Fresh);
                 due.push(number);
             }
         }
@@ -86,6 +101,22 @@ impl Letters {
     /// How many have not ended.
     pub fn count(&self) -> usize {
         self.held.len() - self.free.len()
+    }
+
+    /// Messages that wait, by what for.
+    pub fn reasons(&self) -> BTreeMap<String, usize> {
+        let mut reasons = BTreeMap::new();
+        for (_, state) in self.held.iter().flatten() {
+            let reason = match state {
+                State::Due(Why::Fresh) => "nothing".to_owned(),
+                State::Due(Why::Retries) => "its next attempt".to_owned(),
+                State::Due(Why::Ours(why)) => why.sentence(),
+                State::Ready => "its turn".to_owned(),
+                State::InFlight => "an answer".to_owned(),
+            };
+            *reasons.entry(reason).or_default() += 1;
+        }
+        reasons
     }
 
     /// Recipients that wait.

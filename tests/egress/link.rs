@@ -1,6 +1,7 @@
 //! One connection of the relay to a provider, and what was said over it.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mta::message::Timestamp;
@@ -13,7 +14,9 @@ use crate::traffic::Letter;
 pub struct Link {
     /// Number of the provider.
     pub place: usize,
-    /// The address that it comes from.
+    /// The source that it comes from.
+    pub source: Arc<str>,
+    /// Its address.
     pub from: Ipv4Addr,
     /// At the provider, when it came up.
     pub session: Option<SessionId>,
@@ -21,6 +24,8 @@ pub struct Link {
     pub greeting: Answer,
     /// Messages that it has carried.
     pub carried: u32,
+    /// Recipients that it offers now.
+    pub offered: u8,
     /// The one that it carries, and what will have been said.
     pub carries: Option<(u32, Told)>,
     /// It had nothing to do when it last looked.
@@ -31,9 +36,25 @@ pub struct Link {
 
 impl Link {
     /// A connection that is coming up.
-    pub fn new(place: usize, from: Ipv4Addr, session: Option<SessionId>, greeting: Answer) -> Self {
-        let (carried, generation) = (0, 0);
-        Self { place, from, session, greeting, carried, carries: None, idle: false, generation }
+    pub fn new(
+        place: usize,
+        source: Arc<str>,
+        from: Ipv4Addr,
+        session: Option<SessionId>,
+        greeting: Answer,
+    ) -> Self {
+        Self {
+            place,
+            source,
+            from,
+            session,
+            greeting,
+            carried: 0,
+            offered: 0,
+            carries: None,
+            idle: false,
+            generation: 0,
+        }
     }
 }
 

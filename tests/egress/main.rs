@@ -8,21 +8,26 @@
 #![expect(clippy::print_stdout, reason = "the table is for whoever reads the log")]
 
 mod books;
+mod connections;
 mod figures;
 mod letters;
 mod link;
+mod monitor;
+mod plan;
 mod providers;
 mod reader;
 mod relay;
 mod seeds;
 mod simulation;
 mod traffic;
+mod waiting;
 
 use std::time::Duration;
 
 use figures::{Column, blocks, table};
+use plan::{Plan, Policy};
 use providers::LARGE;
-use relay::{Plan, Policy, address};
+use relay::address;
 use simulation::{START, Simulation};
 
 fn story(seed: u64, plan: Plan, days: u64) -> Simulation {

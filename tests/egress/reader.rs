@@ -19,7 +19,7 @@ const CHECKED_EVERY: u32 = 500;
 pub struct Reader {
     classifier: Arc<Classifier>,
     /// By the place of the form in memory: hashing its text would cost more than all else.
-    kept: HashMap<(usize, Moment), (Arc<Verdict>, u32)>,
+    kept: HashMap<(usize, Moment, Option<&'static str>), (Arc<Verdict>, u32)>,
 }
 
 impl Reader {
@@ -28,10 +28,15 @@ impl Reader {
         Self { classifier, kept: HashMap::new() }
     }
 
-    /// What a reply means.
-    pub fn read(&mut self, reply: &Reply, moment: Moment) -> Arc<Verdict> {
-        let made = || Arc::new(verdict(&self.classifier, reply, moment));
-        let key = (reply.form.as_ptr().addr(), moment);
+    /// What a reply of a provider, or of who is none, means.
+    pub fn read(
+        &mut self,
+        reply: &Reply,
+        moment: Moment,
+        provider: Option<&'static str>,
+    ) -> Arc<Verdict> {
+        let made = || Arc::new(verdict(&self.classifier, reply, moment, provider));
+        let key = (reply.form.as_ptr().addr(), moment, provider);
         let (kept, asked) = self.kept.entry(key).or_insert_with(|| (made(), 0));
         *asked += 1;
         if asked.is_multiple_of(CHECKED_EVERY) {
@@ -41,9 +46,14 @@ impl Reader {
     }
 }
 
-fn verdict(classifier: &Classifier, reply: &Reply, moment: Moment) -> Verdict {
+fn verdict(
+    classifier: &Classifier,
+    reply: &Reply,
+    moment: Moment,
+    provider: Option<&str>,
+) -> Verdict {
     let spoken = Spoken::parse(&reply.line()).expect("a model refuses with a reply");
-    classifier.classify(&spoken.said(Some(phase(moment)), None))
+    classifier.classify(&spoken.said(Some(phase(moment)), provider))
 }
 
 /// The moment in the relay's words.

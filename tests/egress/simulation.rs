@@ -1,30 +1,33 @@
 //! Weeks of a relay in a world that it does not know, event by event, on a virtual clock.
 //!
-//! It does what dispatch and queue do around egress: opens and wakes connections, lets them pull,
-//! reads replies, tries again by the schedule, gives up what is too old; and once in a while the
-//! power goes. There is no runtime and no message, only their numbers. What must hold at each step
-//! is asserted in `books.rs`.
+//! It does what dispatch and queue do around egress: tries again by the schedule, puts back what must wait,
+//! writes what must not be forgotten, gives up what is too old; and once in a while the power goes.
+//! Connections live in `connections.rs`. There is no runtime and no message, only their numbers. What
+//! must hold at each step is asserted in `books.rs`.
+//!
+//! Dispatch looks at every waiting site each second. Here a site is looked at when something happens
+//! there, and when egress says that time alone changes something ([`Relay::wakes`]).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mta::egress::{Action, ConnectionId, Pull};
+use mta::egress::{ConnectionId, DecisionKind};
 use mta::message::Timestamp;
 use mta::queue::schedule::Schedule;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use relay_config::responses::Mail;
 
-use crate::books::{Books, check_carried, check_failed};
+use crate::books::Books;
 use crate::figures::Figures;
-use crate::letters::Letters;
-use crate::link::{Link, Told, transact};
-use crate::providers::{Answer, Internet, LARGE, Moment, SENDING_DOMAINS};
-use crate::reader::{Reader, not_up};
-use crate::relay::{NotNow, Plan, Relay, address, seen};
-use crate::traffic::{A_DAY, Letter, SMALL, Traffic, share_of};
+use crate::letters::{Letters, Why};
+use crate::link::Link;
+use crate::plan::Plan;
+use crate::providers::{Internet, SENDING_DOMAINS};
+use crate::reader::Reader;
+use crate::relay::{NotNow, Relay, Write, address, number_of};
+use crate::traffic::{A_DAY, SMALL, Traffic, share_of};
 
 /// Midnight of the institution: 05:00 UTC.
 pub const START: Timestamp = Timestamp::from_millis(1_795_582_800_000);
@@ -32,16 +35,24 @@ pub const START: Timestamp = Timestamp::from_millis(1_795_582_800_000);
 pub const DAY: Duration = Duration::from_hours(24);
 /// How often the relay looks after what nobody else does.
 const HOUSE_EVERY: Duration = Duration::from_secs(10);
+/// Of these looks, one in so many is at what is over.
+const SWEPT_EVERY: u64 = 6;
+/// And one in so many at all sites that wait, whether something wakes them or not.
+const BALANCED_EVERY: u64 = 30;
+/// A site that waits is looked at no oftener than dispatch does.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time until something is on disk.
+pub const SYNC: Duration = Duration::from_millis(10);
 /// A relay that lost its power is up again after this.
 const RESTART: Duration = Duration::from_secs(30);
 /// In each stretch of so long the power goes once.
 const CRASH_EVERY: Duration = Duration::from_hours(15 * 24);
-/// Time that QUIT takes.
-const GOODBYE: Duration = Duration::from_millis(40);
+/// Blocks of so long ago may be what quarantined a source: the time of `swap.within`, and some for the replies.
+const EVIDENCE: Duration = Duration::from_hours(26);
 
 /// What happens at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub enum Event {
     /// A message is accepted.
     Arrival,
     /// A connection came up or failed, in this life of the relay.
@@ -52,8 +63,12 @@ enum Event {
     Look(u32, ConnectionId, u32),
     /// A connection is closed.
     Closed(u32, ConnectionId),
+    /// Something is on disk; a connection may have waited for it.
+    Written(u32, Write, Option<ConnectionId>),
+    /// A site that sleeps wakes.
+    Wake(u32, usize),
     /// The relay looks after things.
-    House,
+    House(u64),
     /// A day ends.
     Midnight,
     /// The power goes.
@@ -62,21 +77,25 @@ enum Event {
 
 /// A relay and the world around it.
 pub struct Simulation {
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
     sequence: u64,
     /// Deliveries that are due in a second: they are far too many for the other queue.
     due: BTreeMap<u64, Vec<u32>>,
-    life: u32,
-    relay: Relay,
-    reader: Reader,
+    pub(crate) life: u32,
+    /// The policy.
+    pub relay: Relay,
+    pub(crate) reader: Reader,
     schedule: Schedule,
     random: StdRng,
     traffic: Traffic,
-    letters: Letters,
-    links: BTreeMap<ConnectionId, Link>,
-    sites: Vec<Arc<str>>,
-    places: HashMap<Arc<str>, usize>,
+    /// What has not ended.
+    pub letters: Letters,
+    pub(crate) links: BTreeMap<ConnectionId, Link>,
+    pub(crate) sites: Vec<Arc<str>>,
+    pub(crate) places: HashMap<Arc<str>, usize>,
+    /// When each site wakes.
+    wakes: Vec<Option<Timestamp>>,
     /// What must hold, and how near it came.
     pub books: Books,
     /// What came of it.
@@ -88,21 +107,14 @@ pub struct Simulation {
 impl Simulation {
     /// The world and the traffic of a seed, with a relay that goes by this policy.
     pub fn new(seed: u64, plan: Plan, days: u64) -> Self {
-        let mut internet = Internet::draw(seed, SMALL, START);
-        for (place, provider) in internet.providers.iter_mut().enumerate() {
-            let a_day = f64::from(A_DAY) * share_of(place);
-            for source in 0..plan.known {
-                let each = a_day / f64::from(plan.known);
-                provider.acquaint(address(source), each, START.before(DAY * 200));
-            }
-            for domain in 0..SENDING_DOMAINS.len() {
-                provider.acquaint_domain(domain, a_day / SENDING_DOMAINS.len() as f64);
-            }
-        }
-        let relay = Relay::start(plan);
-        let large = LARGE.iter().map(|kind| format!("{kind:?}").to_lowercase().into());
-        let small = (0..SMALL).map(|number| format!("mx.s{number}.example").into());
-        let sites: Vec<Arc<str>> = large.chain(small).collect();
+        Self::within(Internet::draw(seed, SMALL, START), seed, plan, days)
+    }
+
+    /// The traffic of a seed in a world that somebody made.
+    pub fn within(mut internet: Internet, seed: u64, plan: Plan, days: u64) -> Self {
+        acquaint(&mut internet, plan);
+        let relay = Relay::start(plan, START);
+        let sites = relay.sites();
         let places = sites.iter().enumerate().map(|(place, site)| (Arc::clone(site), place));
         let mut simulation = Self {
             now: START,
@@ -117,8 +129,9 @@ impl Simulation {
             letters: Letters::default(),
             links: BTreeMap::new(),
             places: places.collect(),
+            wakes: vec![None; sites.len()],
             sites,
-            books: Books::default(),
+            books: Books::new(relay.config(), plan),
             figures: Figures::new(START),
             internet,
             relay,
@@ -131,7 +144,7 @@ impl Simulation {
             from = from.after(part);
         }
         simulation.at(simulation.traffic.next_at(), Event::Arrival);
-        simulation.at(START.after(HOUSE_EVERY), Event::House);
+        simulation.at(START.after(HOUSE_EVERY), Event::House(1));
         simulation.at(START.after(DAY), Event::Midnight);
         simulation
     }
@@ -160,7 +173,7 @@ impl Simulation {
         self.figures.waiting_recipients = self.letters.recipients();
     }
 
-    fn at(&mut self, time: Timestamp, event: Event) {
+    pub(crate) fn at(&mut self, time: Timestamp, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((time, self.sequence, event)));
     }
@@ -182,231 +195,130 @@ impl Simulation {
                 }
             }
             Event::Closed(life, id) if life == self.life => self.closed(id),
-            Event::House => {
-                self.at(self.now.after(HOUSE_EVERY), Event::House);
-                for site in self.relay.keep_house(self.now) {
+            Event::Written(life, write, id) if life == self.life => {
+                self.relay.written(write);
+                if let Some(id) = id {
+                    self.work(id);
+                }
+            }
+            Event::Wake(life, place) if life == self.life => {
+                if self.wakes[place] == Some(self.now) {
+                    self.wakes[place] = None;
+                    let site = Arc::clone(&self.sites[place]);
                     self.balance(&site);
                 }
             }
+            Event::House(number) => self.keep_house(number),
             Event::Midnight => {
                 self.at(self.now.after(DAY), Event::Midnight);
                 self.figures.midnight(self.letters.count(), self.relay.swaps(), self.now);
             }
             Event::Crash => self.crash(),
             // Of a life that has ended.
-            Event::Banner(..) | Event::Answer(..) | Event::Look(..) | Event::Closed(..) => {}
+            Event::Banner(..)
+            | Event::Answer(..)
+            | Event::Look(..)
+            | Event::Closed(..)
+            | Event::Written(..)
+            | Event::Wake(..) => {}
+        }
+    }
+
+    fn keep_house(&mut self, number: u64) {
+        self.at(self.now.after(HOUSE_EVERY), Event::House(number + 1));
+        if number.is_multiple_of(SWEPT_EVERY) {
+            self.relay.keep_house(self.now);
+        }
+        let joined = self.relay.look_after_sources(&self.internet.list, self.now);
+        if let Some(write) = self.relay.write(self.now) {
+            self.at(self.now.after(SYNC), Event::Written(self.life, write, None));
+        }
+        self.check_decisions();
+        if joined || number.is_multiple_of(BALANCED_EVERY) {
+            for site in self.relay.waiting_sites() {
+                self.balance(&site);
+            }
+        }
+    }
+
+    /// A source is only quarantined when it is really listed, or really blocked by several.
+    pub(crate) fn check_decisions(&mut self) {
+        for decision in std::mem::take(&mut self.relay.decisions) {
+            let Some(source) =
+                decision.source.filter(|_| decision.kind == DecisionKind::Quarantined)
+            else {
+                continue;
+            };
+            let ip = address(number_of(&source));
+            let wanted = self.relay.config().swap.blamed_sites as usize;
+            let lately = self.now.before(EVIDENCE);
+            let blocks = self.internet.providers.iter().filter(|provider| {
+                let address = provider.addresses.get(&ip);
+                let mut blocks = address.into_iter().flat_map(|it| &it.standing.blocks);
+                blocks.any(|block| block.until > lately)
+            });
+            let truly = self.internet.list.lists(ip, lately) || blocks.count() >= wanted;
+            let text = decision.text;
+            assert!(truly, "{source} was quarantined for what nobody holds against it: {text}");
         }
     }
 
     /// A delivery is due: it gets its place at the site.
-    fn ready(&mut self, number: u32) {
+    pub(crate) fn ready(&mut self, number: u32) {
         let Some(letter) = self.letters.get(number).copied() else { return };
         if self.now >= letter.accepted.after(self.relay.config().delivery.expire_after) {
             self.figures.expired(letter.count(), self.now);
             self.letters.end(number);
             return;
         }
-        let site = Arc::clone(&self.sites[usize::from(letter.place)]);
+        let place = usize::from(letter.place);
         self.letters.is_ready(number);
-        match self.relay.push(&site, number, &letter, self.now) {
-            Ok(()) => self.balance(&site),
+        match self.relay.push(place, number, &letter, self.now) {
+            Ok(()) => {
+                let site = Arc::clone(&self.sites[place]);
+                self.balance(&site);
+            }
             Err(NotNow::Unreachable) => {
                 self.figures.deferred(letter.count(), self.now);
-                self.later(number, None);
+                self.later(number, None, Why::Retries);
             }
+            Err(NotNow::NoSource) => self.later(number, None, Why::Retries),
+            Err(NotNow::Waits(waits)) => self.postpone(number, waits.until, Why::Ours(waits.why)),
         }
     }
 
+    /// A limit of ours keeps it: that is no attempt.
+    pub(crate) fn postpone(&mut self, number: u32, until: Timestamp, why: Why) {
+        let Some(letter) = self.letters.get(number) else { return };
+        let expires = letter.accepted.after(self.relay.config().delivery.expire_after);
+        self.figures.postponed += 1;
+        self.letters.is_due(number, why);
+        self.due_at(until.min(expires), number);
+    }
+
     /// A delivery is tried again by the schedule, not before a reply said.
-    fn later(&mut self, number: u32, not_before: Option<Duration>) {
+    pub(crate) fn later(&mut self, number: u32, not_before: Option<Duration>, why: Why) {
         let Some(letter) = self.letters.get_mut(number) else { return };
         letter.attempts += 1;
         let expires = letter.accepted.after(self.relay.config().delivery.expire_after);
         let next = self.schedule.next(letter.attempts, not_before, self.now, &mut self.random);
-        self.letters.is_due(number);
+        self.letters.is_due(number, why);
         self.due_at(next.min(expires), number);
     }
 
-    fn due_at(&mut self, time: Timestamp, number: u32) {
+    pub(crate) fn due_at(&mut self, time: Timestamp, number: u32) {
         let time = time.max(self.now).as_millis().div_ceil(1000);
         self.due.entry(time).or_default().push(number);
     }
 
-    fn balance(&mut self, site: &Arc<str>) {
-        for action in self.relay.balance(site, self.now) {
-            match action {
-                Action::Wake(id) => self.work(id),
-                Action::Open { connection, site, source } => {
-                    let place = self.places[&site];
-                    let from = seen(source.public);
-                    self.books.open(place, from, &self.relay.limits(&site));
-                    let (session, said) = self.internet.connect(place, from, self.now);
-                    self.links.insert(connection, Link::new(place, from, session, said.answer));
-                    self.at(self.now.after(said.after), Event::Banner(self.life, connection));
-                }
-            }
-        }
-    }
-
-    fn banner(&mut self, id: ConnectionId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let (place, answer) = (link.place, link.greeting);
-        if answer == Answer::Yes {
-            self.relay.opened(id);
-            self.work(id);
-            return;
-        }
-        let reply = if let Answer::No(reply) = answer { Some(reply) } else { None };
-        let verdict = reply.map(|reply| self.reader.read(&reply, Moment::Banner));
-        let failure = not_up(reply.as_ref());
-        let failed = self.relay.failed_to_open(id, &failure, verdict.as_deref(), self.now);
-        let site = Arc::clone(&self.sites[place]);
-        self.balance(&site);
-        for number in failed {
-            let Some(letter) = self.letters.get(number).copied() else { continue };
-            let told = match reply {
-                Some(reply) => Told::all_refused(&letter, reply, Moment::Banner),
-                None => Told::all_gone(&letter),
-            };
-            self.conclude(id, number, &told);
-        }
-        self.closed(id);
-    }
-
-    /// A connection pulls until there is nothing more to do now.
-    fn work(&mut self, id: ConnectionId) {
-        loop {
-            let letters = &self.letters;
-            let count = |number: &u32| letters.get(*number).map_or(0, Letter::count);
-            let pulled = self.relay.pull(id, self.now, count);
-            let Some(link) = self.links.get_mut(&id) else { return };
-            link.generation += 1;
-            let generation = link.generation;
-            let idle = self.relay.idle_timeout();
-            match pulled {
-                Pull::Deliver(number) => {
-                    if self.begin(id, number) {
-                        return;
-                    }
-                }
-                Pull::Wait(until) if until.since(self.now) <= idle => {
-                    return self.at(until, Event::Look(self.life, id, generation));
-                }
-                Pull::Idle if !std::mem::replace(&mut link.idle, true) => {
-                    let until = self.now.after(idle);
-                    return self.at(until, Event::Look(self.life, id, generation));
-                }
-                Pull::Idle | Pull::Wait(_) | Pull::Close => return self.goodbye(id),
-            }
-        }
-    }
-
-    /// One message over the connection; false: it was too old.
-    fn begin(&mut self, id: ConnectionId, number: u32) -> bool {
-        let Some(letter) = self.letters.get(number).copied() else { return false };
-        if self.now >= letter.accepted.after(self.relay.config().delivery.expire_after) {
-            self.figures.expired(letter.count(), self.now);
-            self.letters.end(number);
-            return false;
-        }
-        let Some(link) = self.links.get_mut(&id) else { return false };
-        link.carried += 1;
-        link.idle = false;
-        check_carried(link.carried, &self.relay.limits(&self.sites[link.place]));
-        let Some(session) = link.session else { return false };
-        let (told, after) = transact(&mut self.internet, session, &letter, self.now);
-        link.carries = Some((number, told));
-        self.letters.is_in_flight(number);
-        self.at(self.now.after(after), Event::Answer(self.life, id));
-        true
-    }
-
-    fn answer(&mut self, id: ConnectionId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let Some((number, told)) = link.carries.take() else { return };
-        let (open, left) = (told.open, link.carried > 1);
-        let place = link.place;
-        let again = !open && left && told.untouched();
-        match self.letters.get_mut(number).filter(|letter| again && !letter.given_back) {
-            Some(letter) => {
-                // The server had left an old connection: at once over a new one.
-                letter.given_back = true;
-                let letter = *letter;
-                self.hear(id, &letter, &told);
-                self.letters.is_ready(number);
-                self.relay.push_back(&self.sites[place], number, &letter);
-            }
-            None => self.conclude(id, number, &told),
-        }
-        if open {
-            self.work(id);
-        } else {
-            self.relay.closing(id);
-            let site = Arc::clone(&self.sites[place]);
-            self.balance(&site);
-            self.closed(id);
-        }
-    }
-
-    /// The relay hears what was said, recipient by recipient.
-    fn hear(&mut self, id: ConnectionId, letter: &Letter, told: &Told) -> (u8, Option<Duration>) {
-        let (mut waits, mut not_before) = (told.gone, None);
-        if told.taken != 0 {
-            self.relay.heard(id, letter, None, told.taken.count_ones(), self.now);
-        }
-        for (mask, reply, moment) in &told.refused {
-            let verdict = self.reader.read(reply, *moment);
-            self.relay.heard(id, letter, Some(&verdict), mask.count_ones(), self.now);
-            match verdict.mail {
-                Mail::Fail => check_failed(reply, &verdict),
-                Mail::Wait | Mail::Retry(None) => waits |= mask,
-                Mail::Retry(after) => {
-                    waits |= mask;
-                    not_before = not_before.max(after);
-                }
-            }
-        }
-        (waits, not_before)
-    }
-
-    /// An attempt has ended.
-    fn conclude(&mut self, id: ConnectionId, number: u32, told: &Told) {
-        let Some(letter) = self.letters.get(number).copied() else { return };
-        let (waits, not_before) = self.hear(id, &letter, told);
-        let count = |mask: u8| mask.count_ones() as usize;
-        let taken = count(told.taken);
-        self.figures.sent(taken, self.now.since(letter.accepted), self.now);
-        self.figures.deferred(count(waits), self.now);
-        self.figures.failed(letter.count() - taken - count(waits), self.now);
-        if waits == 0 {
-            return self.letters.end(number);
-        }
-        if let Some(letter) = self.letters.get_mut(number) {
-            letter.waiting = waits;
-            letter.given_back = false;
-        }
-        self.later(number, not_before);
-    }
-
-    fn goodbye(&mut self, id: ConnectionId) {
-        self.relay.closing(id);
-        let Some(link) = self.links.get(&id) else { return };
-        let site = Arc::clone(&self.sites[link.place]);
-        self.at(self.now.after(GOODBYE), Event::Closed(self.life, id));
-        self.balance(&site);
-    }
-
-    fn closed(&mut self, id: ConnectionId) {
-        if let Some(link) = self.links.remove(&id) {
-            self.books.close(link.place, link.from);
-            link.session.into_iter().for_each(|session| self.internet.quit(session));
-        }
-        let own = self.relay.closed(id);
-        while let Some(site) = self.relay.next_with_room() {
-            self.balance(&site);
-        }
-        if let Some(site) = own {
-            self.balance(&site);
+    /// A site that waits is looked at again when egress says so.
+    pub(crate) fn sleep(&mut self, site: &Arc<str>) {
+        let Some(at) = self.relay.wakes(site, self.now) else { return };
+        let at = at.max(self.now.after(LOOK_EVERY));
+        let place = self.places[site];
+        if self.wakes[place].is_none_or(|before| before > at || before <= self.now) {
+            self.wakes[place] = Some(at);
+            self.at(at, Event::Wake(self.life, place));
         }
     }
 
@@ -420,9 +332,25 @@ impl Simulation {
                 self.figures.twice += u64::from(told.taken.count_ones());
             }
         }
-        self.relay.restart();
+        self.wakes.fill(None);
+        let random = &mut self.random;
+        self.relay.restart(|| random.random_bool(0.5), self.now);
         for number in self.letters.restart() {
             self.due_at(self.now.after(RESTART), number);
+        }
+    }
+}
+
+/// The providers know the sources that have always carried the mail, and the sending domains.
+fn acquaint(internet: &mut Internet, plan: Plan) {
+    for (place, provider) in internet.providers.iter_mut().enumerate() {
+        let a_day = f64::from(A_DAY) * share_of(place);
+        for source in 0..plan.known {
+            let each = a_day / f64::from(plan.known);
+            provider.acquaint(address(source), each, START.before(DAY * 200));
+        }
+        for domain in 0..SENDING_DOMAINS.len() {
+            provider.acquaint_domain(domain, a_day / SENDING_DOMAINS.len() as f64);
         }
     }
 }

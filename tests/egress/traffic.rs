@@ -24,7 +24,7 @@ const SEVERAL: u32 = 40;
 const URGENT: u32 = 10;
 
 /// A message to recipients at one place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Letter {
     /// Number of the provider.
     pub place: u16,
@@ -42,6 +42,10 @@ pub struct Letter {
     pub accepted: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
+    /// The source of its last attempt, which was refused.
+    pub last_source: Option<u8>,
+    /// It must go again from there.
+    pub same_source: bool,
     /// It was given back once because the connection ended.
     pub given_back: bool,
 }
@@ -98,6 +102,8 @@ impl Traffic {
             waiting: (1u8 << recipients) - 1,
             accepted,
             attempts: 0,
+            last_source: None,
+            same_source: false,
             given_back: false,
         }
     }

@@ -5,6 +5,7 @@
 //! [`Egress::balance`] says which connections to wake or to open; a connection that has finished a message
 //! pulls the next; what came of it is heard ([`Egress::heard`]) and changes what may go next.
 
+mod awake;
 mod blame;
 pub mod blocklist;
 mod books;

@@ -13,6 +13,7 @@ use relay_config::config::Rotation;
 
 use crate::message::{Lane, Priority, Timestamp};
 
+use super::calendar::Day;
 use super::limits::Limits;
 use super::path::{Path, Terms};
 use super::site::{Site, SitePool, Trickle};
@@ -204,11 +205,11 @@ impl<'a> Choice<'a> {
             && day == self.terms.day.number
             && path.budget.used() < TRICKLE_PER_DAY
             && trickled.saturating_mul(100) < all.saturating_mul(TRICKLE_PERCENT)
-            && self.now.since(path.last_used) >= self.trickle_every()
+            && self.now.since(path.last_used) >= trickle_every(self.terms.day)
     }
+}
 
-    fn trickle_every(&self) -> Duration {
-        let day = self.terms.day;
-        day.closes.since(day.opens) / TRICKLE_PER_DAY
-    }
+/// Time between two recipients that keep a source known.
+pub(super) fn trickle_every(day: Day) -> Duration {
+    day.closes.since(day.opens) / TRICKLE_PER_DAY
 }
