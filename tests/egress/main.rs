@@ -9,6 +9,7 @@
 
 mod books;
 mod connections;
+mod detail;
 mod figures;
 mod letters;
 mod link;
@@ -39,6 +40,9 @@ fn story(seed: u64, plan: Plan, days: u64) -> Simulation {
 /// What a plan came to; every recipient that was accepted is somewhere.
 fn column(seed: u64, name: &'static str, plan: Plan, days: u64) -> Column {
     let simulation = story(seed, plan, days);
+    if std::env::var_os("TAMBO_SIM_DETAIL").is_some() {
+        println!("{name}\n{}", detail::of(&simulation));
+    }
     let blocks = blocks(&simulation.internet, START, usize::try_from(days).unwrap_or(usize::MAX));
     let figures = simulation.figures;
     let total = figures.total();
