@@ -38,6 +38,8 @@ pub(super) struct Path {
     pub(super) silent: u32,
     /// When the peer last took a message, or spoke at all without blaming the source.
     pub(super) heard: Timestamp,
+    /// When something was last dealt to it, so that the site knows it.
+    pub(super) dealt: Timestamp,
     /// When it last carried anything.
     pub(super) last_used: Timestamp,
     /// There is something that is not on disk.

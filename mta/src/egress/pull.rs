@@ -10,8 +10,7 @@ use super::books::Egress;
 use super::connection::{Connection, ConnectionId, ConnectionState, Pull};
 use super::path::Terms;
 use super::push::SOON_ENOUGH;
-use super::rotation::{Choice, Need};
-use super::site::Trickle;
+use super::rotation::Choice;
 
 /// Transactions after which a connection makes room for mail that has none to get.
 const YIELD_AFTER: u32 = 20;
@@ -134,12 +133,13 @@ impl<T: Item> Egress<T> {
         let terms = Terms { limits: &pool.limits, day, rules: pool.rules.as_ref() };
         let head = line.head_for(&connection.source)?;
         let choice = Choice::at(site, pool, &self.sources, &connection.pool, terms, now);
-        let need = choice.may_take(&connection.source, head.priority);
+        let may_take = choice.may_take(&connection.source, head.priority);
         let pool = site.pools.get_mut(&connection.pool)?;
         let line = pool.lines.get_mut(&connection.host_set)?;
-        let (key, item) = match need {
-            Need::Yes | Need::Trickle => line.pop(&connection.source)?,
-            Need::No => line.pop_own(&connection.source)?,
+        let (key, item) = if may_take {
+            line.pop(&connection.source)?
+        } else {
+            line.pop_own(&connection.source)?
         };
         pool.left(key.1);
         let recipients = item.recipients().max(1).min(most);
@@ -148,7 +148,6 @@ impl<T: Item> Egress<T> {
             path.carries(recipients, terms, now);
         }
         let limits = pool.limits.clone();
-        pool.trickle.count(day.number, recipients, need == Need::Trickle);
         site.carries(recipients, &limits, now);
         site.settle(&connection.pool, &connection.host_set);
         Some((item, recipients))
@@ -172,17 +171,5 @@ impl<T: Item> Egress<T> {
                 .get(&connection.source)
                 .is_some_and(|it| it.open >= pool.limits.connections);
         full && site.pools.values().any(|pool| !pool.order.is_empty())
-    }
-}
-
-impl Trickle {
-    fn count(&mut self, day: i32, recipients: u32, trickle: bool) {
-        if day != self.day {
-            *self = Self { day, ..Self::default() };
-        }
-        self.all = self.all.saturating_add(recipients);
-        if trickle {
-            self.trickled = self.trickled.saturating_add(recipients);
-        }
     }
 }

@@ -14,6 +14,7 @@ use super::capacity::bounds_a_day;
 use super::gate::Reason;
 use super::line::Line;
 use super::path::{Path, Terms};
+use super::rotation::Choice;
 use super::site::{Destination, Site};
 use super::sources::Sources;
 use super::turns::LaneKey;
@@ -126,7 +127,7 @@ impl<T: Item> Egress<T> {
         first: bool,
         now: Timestamp,
     ) {
-        let source = self.deal(&to.site, pool, &item, now);
+        let source = self.deal(&to.site, pool, key.1.priority, &item, now);
         let Some(site) = self.sites.get_mut(&to.site) else { return };
         if let Some(state) = site.pools.get_mut(pool) {
             state.put(&to.host_set, source.as_ref(), key, item, first);
@@ -136,9 +137,16 @@ impl<T: Item> Egress<T> {
     }
 
     /// The one source that is to carry it; `None`: any of them.
-    fn deal(&mut self, site: &str, pool: &str, item: &T, now: Timestamp) -> Option<Arc<str>> {
+    fn deal(
+        &mut self,
+        site_name: &str,
+        pool: &str,
+        priority: Priority,
+        item: &T,
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
         let day = self.sources.day(pool, now);
-        let site = self.sites.get(site)?;
+        let site = self.sites.get(site_name)?;
         let state = site.pools.get(pool)?;
         let terms = Terms { limits: &state.limits, day, rules: state.rules.as_ref() };
         let soon = now.after(SOON_ENOUGH);
@@ -153,9 +161,29 @@ impl<T: Item> Egress<T> {
             }
         }
         if self.sources.rotation(pool) != Rotation::RoundRobin {
-            return None;
+            // Mail that is urgent, or was refused before, goes from where it is best known.
+            let ordinary = priority <= Priority::default() && item.refused_source().is_none();
+            return ordinary.then(|| self.make_known(site_name, pool, item.recipients(), now))?;
         }
         self.sources.next(pool, may).map(|source| Arc::clone(&source.name))
+    }
+
+    /// The source that gets it so that the site comes to know it, if that is wanted now.
+    fn make_known(
+        &mut self,
+        site: &str,
+        pool: &str,
+        recipients: u32,
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
+        let day = self.sources.day(pool, now);
+        let site = self.sites.get_mut(site)?;
+        let state = site.pools.get(pool)?;
+        let terms = Terms { limits: &state.limits, day, rules: state.rules.as_ref() };
+        let source = Choice::at(site, state, &self.sources, pool, terms, now).makes_known()?;
+        site.paths.get_mut(&source)?.dealt = now;
+        site.pools.get_mut(pool)?.trickle.count(day.number, recipients);
+        Some(source)
     }
 
     /// Whether it cannot wait here.

@@ -2,10 +2,15 @@
 //! concentrate on few sources that a site then knows well, and grow onto more as they must.
 //!
 //! At 10,000 recipients a day, eighteen sources in turn are eighteen strangers at every provider: too thin to
-//! be known, and a pattern (snowshoe) that is punished. So the sources of a pool stand in one order at a
-//! site, those furthest in their warm-up first, and one is used only when those before it have no room:
-//! their connections are taken, or their pace would keep what waits for too long.
+//! be known, and a pattern (snowshoe) that is punished. So a site is sent to from as few warm sources as get
+//! enough each, and those share it evenly: one that carried everything would carry more from one day to
+//! the next than a receiver trusts, and the others would be forgotten. Another source is used when those before it
+//! have no room: their connections are taken, or their pace would keep what waits for too long.
+//!
+//! What makes a cold source known is not left to chance: it is dealt to it, up to its cap, and only to as many
+//! new ones at a time that most of those who write to a site are known there.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +23,7 @@ use super::limits::Limits;
 use super::path::{Path, Terms};
 use super::site::{Site, SitePool, Trickle};
 use super::sources::Sources;
+use super::warm_up::Rules;
 
 /// What the sources in use would take longer for opens the next one …
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -27,10 +33,12 @@ const PATIENT: usize = 2;
 const PATIENCE_FOR_ONE: Duration = Duration::from_mins(10);
 /// A connection is worth opening when its path may send within this time.
 pub(super) const SOON: Duration = Duration::from_secs(1);
+/// Recipients a day from one source to a site that are worth another one: thinner it is not spread without need.
+const ENOUGH_PER_DAY: u32 = 1_000;
+/// On the days of the first week of its warm-up a source is new to a site.
+const NEW_DAYS: u16 = 7;
 /// Recipients a day that keep a source warm which the mail would not need.
 const TRICKLE_PER_DAY: u32 = 50;
-/// Share of a site's mail that trickles may take, in percent.
-const TRICKLE_PERCENT: u32 = 20;
 
 /// What keeps a line from getting another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +47,6 @@ pub(super) enum Blocked {
     Connections,
     /// Nothing may go yet.
     Time,
-}
-
-/// Whether a source is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Those before it have no room.
-    Yes,
-    /// No, but a little keeps it known.
-    Trickle,
-    /// No.
-    No,
 }
 
 /// Everything that is looked at to choose a source at a site.
@@ -118,60 +115,65 @@ impl<'a> Choice<'a> {
             }
             Rotation::Adaptive => {
                 let ranked = self.ranked();
-                let mut found = None;
-                for name in &ranked {
-                    if may(name) && self.need(name, &ranked, lane.priority) != Need::No {
-                        found = Some(Arc::clone(name));
-                        break;
-                    }
-                }
-                found
+                let fits = |(place, it): &(usize, &Ranked<'_>)| {
+                    may(it.name) && self.is_needed(&ranked, *place, lane.priority)
+                };
+                let found = ranked.iter().enumerate().find(fits);
+                found.map(|(_, it)| Arc::clone(it.name))
             }
         };
         found.ok_or(blocked)
     }
 
     /// Whether a source that has a connection should go on taking what any source may carry.
-    pub(super) fn may_take(&self, source: &Arc<str>, priority: Priority) -> Need {
+    pub(super) fn may_take(&self, source: &Arc<str>, priority: Priority) -> bool {
         match self.sources.rotation(self.pool_name) {
-            Rotation::RoundRobin => Need::Yes,
-            Rotation::Adaptive => self.need(source, &self.ranked(), priority),
+            Rotation::RoundRobin => true,
+            Rotation::Adaptive => {
+                let ranked = self.ranked();
+                let place = ranked.iter().position(|it| it.name == source);
+                place.is_none_or(|place| self.is_needed(&ranked, place, priority))
+            }
         }
     }
 
-    /// The sources in the order in which they are used: those that have no cap first, then those that are
-    /// furthest in their warm-up; of equals, as they are written.
-    fn ranked(&self) -> Vec<Arc<str>> {
-        let active = self.sources.active(self.pool_name);
-        let mut ranked: Vec<Arc<str>> =
-            active.iter().filter(|name| self.sources.is_usable(name)).cloned().collect();
-        if self.terms.rules.is_some() {
-            let cap = |name: &Arc<str>| {
+    /// The sources in the order in which they are used: as many of those that have no cap as get enough each, the
+    /// least used of them first; then the others; then those that are furthest in their warm-up. Of equals, as they
+    /// are written.
+    fn ranked(&self) -> Vec<Ranked<'a>> {
+        let active = self.sources.active(self.pool_name).iter();
+        let mut ranked: Vec<Ranked<'a>> = active
+            .filter(|name| self.sources.is_usable(name))
+            .map(|name| {
                 let path = self.paths.get(name);
-                path.and_then(|path| path.cap(self.terms)).map_or(u32::MAX, |(cap, _)| cap)
-            };
-            ranked.sort_by_cached_key(|name| std::cmp::Reverse(cap(name)));
+                let cap = path.and_then(|path| path.cap(self.terms)).map(|(cap, _)| cap);
+                Ranked { name, path, cap, rank: Rank::Waits(Reverse(cap.unwrap_or(u32::MAX))) }
+            })
+            .collect();
+        let used: u32 = ranked.iter().map(Ranked::used).fold(0, u32::saturating_add);
+        let enough = usize::try_from(1 + used / ENOUGH_PER_DAY).unwrap_or(usize::MAX);
+        for it in ranked.iter_mut().filter(|it| it.cap.is_none()).take(enough) {
+            it.rank = Rank::InUse(it.used());
         }
+        ranked.sort_by_key(|it| it.rank);
         ranked
     }
 
-    /// Whether those before it have no room for what waits.
-    fn need(&self, source: &Arc<str>, ranked: &[Arc<str>], priority: Priority) -> Need {
-        if self.have_no_room(source, ranked, priority) {
-            Need::Yes
-        } else if self.trickles(source) {
-            Need::Trickle
-        } else {
-            Need::No
-        }
+    /// Whether a source is used for mail that any may carry: it is one of those in use, or those before it have no
+    /// room.
+    fn is_needed(&self, ranked: &[Ranked<'_>], place: usize, priority: Priority) -> bool {
+        let Some((own, before)) = ranked.get(place).map(|own| (own, &ranked[..place])) else {
+            return false;
+        };
+        matches!(own.rank, Rank::InUse(_)) || self.have_no_room(before, priority)
     }
 
-    fn have_no_room(&self, source: &Arc<str>, ranked: &[Arc<str>], priority: Priority) -> bool {
+    fn have_no_room(&self, before: &[Ranked<'_>], priority: Priority) -> bool {
         let now = self.now;
         let mut rate = 0.0;
         let mut next = Timestamp::MAX;
-        for name in ranked.iter().take_while(|name| *name != source) {
-            let Some(path) = self.paths.get(name) else { return false };
+        for it in before {
+            let Some(path) = it.path else { return false };
             let gate = path.gate(self.terms, now);
             if gate.opens() > now.after(PATIENCE_FOR_ONE) {
                 continue;
@@ -197,15 +199,78 @@ impl<'a> Choice<'a> {
         waiting > PATIENT && waiting as f64 / rate > PATIENCE.as_secs_f64()
     }
 
-    /// Whether a source that is not needed takes a little, so that it stays known there.
-    fn trickles(&self, source: &Arc<str>) -> bool {
-        let Some(path) = self.paths.get(source) else { return false };
-        let Trickle { day, all, trickled } = self.pool.trickle;
-        self.terms.rules.is_some()
-            && day == self.terms.day.number
-            && path.budget.used() < TRICKLE_PER_DAY
-            && trickled.saturating_mul(100) < all.saturating_mul(TRICKLE_PERCENT)
-            && self.now.since(path.last_used) >= trickle_every(self.terms.day)
+    /// The source that the next delivery is dealt to, so that the site comes to know it, or goes on doing so;
+    /// `None`: any may carry it. Only where sources warm up.
+    pub(super) fn makes_known(&self) -> Option<Arc<str>> {
+        let rules = self.terms.rules?;
+        let ranked = self.ranked();
+        let all: u32 = ranked.iter().map(Ranked::used).fold(0, u32::saturating_add);
+        let count = u32::try_from(ranked.len()).unwrap_or(u32::MAX);
+        let suspended = |it: &&Ranked<'_>| it.path.is_some_and(|path| path.health.is_suspended());
+        let is_new = |it: &Ranked<'_>| it.day(rules).is_some_and(|day| day <= NEW_DAYS);
+        let known = ranked.iter().filter(|it| !suspended(it) && !is_new(it)).count();
+        let mut places = (known / 2).max(1);
+        let mut first = true;
+        for it in ranked.iter().filter(|it| !suspended(it)) {
+            let new = is_new(it);
+            if new && places == 0 {
+                return None;
+            }
+            places -= usize::from(new);
+            let below_its_share = it.used().saturating_mul(count) < all;
+            let spare = self.pool.trickle.has_room(self.terms.day.number, all);
+            let wanted = match it.rank {
+                Rank::InUse(_) => false,
+                Rank::Waits(_) if it.day(rules).is_some() => {
+                    below_its_share || (new && std::mem::take(&mut first) && spare)
+                }
+                Rank::Waits(_) => it.used() < TRICKLE_PER_DAY && spare,
+            };
+            if wanted && it.path.is_some_and(|path| self.is_due(path)) {
+                return Some(Arc::clone(it.name));
+            }
+        }
+        None
+    }
+
+    /// Whether something may be dealt to a path, which is paced by its cap, or else by a trickle.
+    fn is_due(&self, path: &Path) -> bool {
+        let every = path.pace(self.terms, self.now).map(|(every, _)| every);
+        let every = match path.cap(self.terms) {
+            Some(_) => every.unwrap_or_default(),
+            None => trickle_every(self.terms.day).max(every.unwrap_or_default()),
+        };
+        let last = path.dealt.max(path.last_used);
+        path.gate(self.terms, self.now).opens() <= self.now.after(SOON)
+            && (last == Timestamp::default() || self.now.since(last) >= every)
+    }
+}
+
+/// A source with what its place in the order depends on.
+struct Ranked<'a> {
+    name: &'a Arc<str>,
+    path: Option<&'a Path>,
+    cap: Option<u32>,
+    rank: Rank,
+}
+
+/// Where a source stands: the least is used first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// One of those that share the mail, with what it carried today.
+    InUse(u32),
+    /// It waits until those before it have no room: by its cap.
+    Waits(Reverse<u32>),
+}
+
+impl Ranked<'_> {
+    fn used(&self) -> u32 {
+        self.path.map_or(0, |path| path.budget.used())
+    }
+
+    /// The day of its warm-up; `None`: it is warm.
+    fn day(&self, rules: &Rules) -> Option<u16> {
+        self.path?.warm_up.as_ref()?.day(rules)
     }
 }
 

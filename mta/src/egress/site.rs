@@ -95,16 +95,34 @@ pub(super) struct SitePool<T> {
     pub(super) put_back: PutBack,
     /// Share of the mail that waits for paths that keep theirs.
     pub(super) aside: f64,
-    /// Recipients of trickles, and all, of a day.
+    /// What was dealt to sources so that they are known.
     pub(super) trickle: Trickle,
 }
 
-/// What keeps sources warm that the mail of a day would not need.
+/// Recipients of a day that went to sources which the mail would not have needed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trickle {
-    pub(super) day: i32,
-    pub(super) all: u32,
-    pub(super) trickled: u32,
+    day: i32,
+    recipients: u32,
+}
+
+/// Share of a site's mail that trickles may take, in percent: most of it goes from where it is best known.
+const TRICKLE_PERCENT: u32 = 20;
+
+impl Trickle {
+    /// So many were dealt.
+    pub(super) fn count(&mut self, day: i32, recipients: u32) {
+        if day != self.day {
+            *self = Self { day, recipients: 0 };
+        }
+        self.recipients = self.recipients.saturating_add(recipients);
+    }
+
+    /// Whether there may be more, when so many went in all.
+    pub(super) fn has_room(self, day: i32, all: u32) -> bool {
+        let recipients = if day == self.day { self.recipients } else { 0 };
+        recipients.saturating_mul(100) < all.saturating_mul(TRICKLE_PERCENT)
+    }
 }
 
 impl HostSet {

@@ -4,6 +4,7 @@ mod fairness;
 mod hearing;
 mod hosts;
 mod limits;
+mod warming;
 
 use std::sync::Arc;
 use std::time::Duration;
