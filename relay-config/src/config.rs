@@ -21,6 +21,7 @@ use crate::values::{AddressPattern, ByteSize, DomainPattern};
 pub use crate::providers::SiteLimits;
 pub use crate::send_window::{SendDay, SendWindow, day_number};
 pub use crate::swap::SwapRules;
+pub use crate::via::{Gateway, GatewayProtocol};
 pub use crate::warm_up::{WarmUpSchedule, Warmth};
 
 /// Everything the operator decided, after defaults.
@@ -263,7 +264,8 @@ pub struct AccountLimits {
 pub struct Source {
     /// Shown in events, metrics and commands.
     pub name: Arc<str>,
-    /// Bound before connecting. Unspecified (`0.0.0.0`, `::`) leaves it to the kernel.
+    /// Bound before connecting, here or, with `via`, at the gateway. Unspecified (`0.0.0.0`, `::`) leaves
+    /// it to the kernel.
     pub address: IpAddr,
     /// What the world sees, behind 1:1 NAT.
     pub public: IpAddr,
@@ -271,12 +273,14 @@ pub struct Source {
     pub helo: String,
     /// Since when it has been sending.
     pub warmth: Warmth,
+    /// Who connects in its place; `None`: this machine, which has its address.
+    pub via: Option<Gateway>,
 }
 
 impl Source {
-    /// One of which nothing is written but what must be: a cold address that is seen as it is bound.
+    /// One of which nothing is written but what must be: a cold address of this machine that is seen as it is bound.
     pub fn new(name: Arc<str>, address: IpAddr, helo: String) -> Self {
-        Self { name, address, public: address, helo, warmth: Warmth::Cold }
+        Self { name, address, public: address, helo, warmth: Warmth::Cold, via: None }
     }
 }
 

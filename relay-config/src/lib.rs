@@ -4,7 +4,7 @@
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
 //! compares the parts with each other. `responses` knows what servers mean when they refuse,
 //! `providers` whose a destination is and what it takes; `warm_up`, `send_window` and `swap` what a
-//! source may send and when another takes its place; `blocklists`
+//! source may send and when another takes its place, `via` who connects for it; `blocklists`
 //! what lists of strangers say.
 
 pub mod blocklists;
@@ -23,6 +23,7 @@ mod sections;
 mod send_window;
 mod swap;
 pub mod values;
+mod via;
 mod warm_up;
 
 pub use blocklists::Blocklist;

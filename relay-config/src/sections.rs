@@ -21,6 +21,7 @@ use crate::problem::Mistake;
 use crate::providers::{ProviderSection, everyones, provider};
 use crate::responses::{Rule, operators};
 use crate::swap::swap;
+use crate::via::via;
 use crate::warm_up::{Chosen, WarmUpSection, chosen, warm_up, warmth};
 
 /// A name that must exist elsewhere in the file.
@@ -490,7 +491,7 @@ fn source(f: &mut Fields<'_>) -> Option<Source> {
     let address = f.required(
         "address",
         "\"203.0.113.11\"",
-        "Address of this machine that is bound before connecting.",
+        "Address of this machine that is bound before connecting; with `via`, one of the gateway.",
         ip,
     );
     let public = f.optional(
@@ -506,8 +507,9 @@ fn source(f: &mut Fields<'_>) -> Option<Source> {
         host_name,
     );
     let warmth = warmth(f);
+    let via = via(f, address);
     let source = Source::new(name?.into(), address?, helo?);
-    Some(Source { public: public.unwrap_or(source.address), warmth, ..source })
+    Some(Source { public: public.unwrap_or(source.address), warmth, via, ..source })
 }
 
 fn pool(f: &mut Fields<'_>) -> Option<PoolSection> {
@@ -635,31 +637,40 @@ fn smarthost(f: &mut Fields<'_>) -> Option<Smarthost> {
         "File whose first line is the password.",
         path,
     );
-    let credentials = match (username, password_file) {
-        (Some(username), Some(password_file)) => {
-            if tls != SmarthostTls::Required {
-                let mend = "add `tls = \"required\"`";
-                f.mistake(
-                    "username",
-                    Mistake::new("a password is sent over verified TLS only", mend),
-                );
-            }
-            Some(Credentials { username, password_file })
-        }
-        (None, None) => None,
-        (Some(_), None) => {
-            f.mistake(
-                "username",
-                Mistake::new("there is no password for it", "add `password_file`"),
-            );
-            None
-        }
-        (None, Some(_)) => {
-            f.mistake("password_file", Mistake::new("there is no user for it", "add `username`"));
-            None
-        }
-    };
+    let credentials = Credentials::paired(f, username, password_file);
+    if credentials.is_some() && tls != SmarthostTls::Required {
+        let mend = "add `tls = \"required\"`";
+        f.mistake("username", Mistake::new("a password is sent over verified TLS only", mend));
+    }
     Some(Smarthost { host: host?, port, tls, credentials })
+}
+
+impl Credentials {
+    /// From what was written of them: both or neither.
+    pub(crate) fn paired(
+        f: &mut Fields<'_>,
+        username: Option<String>,
+        password_file: Option<PathBuf>,
+    ) -> Option<Self> {
+        let (key, mistake) = match (username, password_file) {
+            (Some(username), Some(password_file)) => {
+                return Some(Self { username, password_file });
+            }
+            (None, None) => return None,
+            (Some(_), None) => {
+                ("username", Mistake::new("there is no password for it", "add `password_file`"))
+            }
+            (None, Some(_)) => {
+                ("password_file", Mistake::new("there is no user for it", "add `username`"))
+            }
+        };
+        // One that is written and wrong has been told already.
+        let other = if key == "username" { "password_file" } else { "username" };
+        if !f.is_written(other) {
+            f.mistake(key, mistake);
+        }
+        None
+    }
 }
 
 fn limits(f: &mut Fields<'_>) -> Limits {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use relay_config::config::{Rotation, SendWindow, WarmUpSchedule, Warmth};
+use relay_config::config::{GatewayProtocol, Rotation, SendWindow, WarmUpSchedule, Warmth};
 
 fn toml_files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(folder);
@@ -131,4 +131,27 @@ fn the_whole_contract_is_accepted() {
         }
         Err(errors) => panic!("{errors:#?}"),
     }
+}
+
+#[test]
+fn sources_behind_gateways_are_as_written() {
+    let config = good("via.toml");
+    let via = |name: &str| {
+        let source = config.sources.iter().find(|source| &*source.name == name).unwrap();
+        source.via.clone()
+    };
+    let shown = |name: &str| via(name).map(|gateway| gateway.to_string());
+    assert_eq!(shown("here"), None);
+    assert_eq!(shown("socks").unwrap(), "socks5://10.0.0.5:1080");
+    assert_eq!(shown("socks-with-password").unwrap(), "socks5://[2001:db8::5]:1080");
+    assert_eq!(shown("header").unwrap(), "haproxy://10.0.0.5:2525");
+    assert_eq!(via("socks").unwrap().protocol, GatewayProtocol::Socks5 { credentials: None });
+    let GatewayProtocol::Socks5 { credentials: Some(credentials) } =
+        via("socks-with-password").unwrap().protocol
+    else {
+        panic!("{config:?}")
+    };
+    assert_eq!(credentials.username, "ip-13");
+    assert_eq!(credentials.password_file, Path::new("/etc/tambo/gateway.pw"));
+    assert_eq!(via("header").unwrap().protocol, GatewayProtocol::ProxyHeader);
 }
