@@ -23,7 +23,7 @@ use crate::queue::schedule::Schedule;
 use crate::queue::{self, Queue};
 use crate::reload::waits_for_restart;
 use crate::smtp_in::{Authenticator, Listeners, Shared, Terms};
-use crate::smtp_out::{Connector, Resolver, TlsClients};
+use crate::smtp_out::{Connector, Gateways, Resolver, TlsClients, ask_gateway};
 use crate::spool::{Committer, Spool, SpoolHealth, off_thread};
 
 /// Time that sessions and deliveries in flight have to end when the relay stops.
@@ -286,6 +286,7 @@ fn dispatch(
         clock: Arc::clone(&world.clock),
         tls: TlsClients::new(),
         delivery: Current::new(config.delivery.clone()),
+        gateways: Gateways::default(),
         own,
     };
     Dispatch::start(Parts {
@@ -333,7 +334,8 @@ pub fn options(config: &Config) -> queue::Options {
 
 /// Sources whose address this machine lacks: nothing can be sent from them.
 pub fn missing_sources(config: &Config, net: &dyn Net) -> Vec<String> {
-    let missing = config.sources.iter().filter(|source| !net.has_address(source.address));
+    let here = config.sources.iter().filter(|source| source.via.is_none());
+    let missing = here.filter(|source| !net.has_address(source.address));
     missing
         .map(|source| {
             format!(
@@ -343,6 +345,26 @@ pub fn missing_sources(config: &Config, net: &dyn Net) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Sources whose gateway does not answer or does not know this relay: nothing can be sent from them.
+pub async fn missing_gateways(config: &Config, net: &Arc<dyn Net>) -> Vec<String> {
+    let time = config.delivery.connect_timeout;
+    let mut questions = JoinSet::new();
+    for source in &config.sources {
+        let (source, net) = (Arc::clone(source), Arc::clone(net));
+        questions.spawn(async move {
+            let gateway = source.via.as_ref()?;
+            let failure = ask_gateway(&*net, gateway, time).await.err()?;
+            Some(format!(
+                "source `{}`: {}; start or mend it, or mend `via`",
+                source.name, failure.cause
+            ))
+        });
+    }
+    let mut missing: Vec<String> = questions.join_all().await.into_iter().flatten().collect();
+    missing.sort();
+    missing
 }
 
 fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {

@@ -22,5 +22,6 @@ mod service;
 mod sources;
 mod spool;
 mod submission;
+mod via;
 mod warm_up;
 mod world;

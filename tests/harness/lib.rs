@@ -15,6 +15,7 @@ pub mod mx;
 pub mod packages;
 pub mod postfix;
 pub mod relay;
+pub mod socks;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 

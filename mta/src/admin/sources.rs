@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct SourceRow {
     /// Its name.
     pub name: String,
-    /// Bound locally.
+    /// Bound locally, or at its gateway.
     pub address: String,
     /// Seen outside.
     pub public: String,
+    /// The gateway that it is behind.
+    pub via: Option<String>,
     /// Name in EHLO.
     pub helo: String,
     /// Pools it is active in.
@@ -21,8 +23,8 @@ pub struct SourceRow {
     pub standby: Vec<String>,
     /// The first of those it is active in, or else waits for.
     pub pool: Option<String>,
-    /// `active`, `standby`, `suspended`, `draining`, `quarantined`, or `missing`: this machine lacks the
-    /// address.
+    /// `active`, `standby`, `suspended`, `draining`, `quarantined`, `missing`: this machine lacks the
+    /// address, or `unreachable`: its gateway is of no use.
     pub state: String,
     /// Why it is stopped.
     pub why: Option<String>,

@@ -1,10 +1,11 @@
 //! `tambo check`: everything that can be known before the relay runs.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::app::{missing_sources, what_a_day_carries};
-use crate::outside::DkimKeys as _;
+use crate::app::{missing_gateways, missing_sources, what_a_day_carries};
 use crate::outside::real::{KeyFiles, SystemClock, SystemNet};
+use crate::outside::{DkimKeys as _, Net};
 use crate::smtp_in::ServerTls;
 
 use super::{load, print_line};
@@ -12,6 +13,10 @@ use super::{load, print_line};
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let config = load(path)?;
     let mut problems = missing_sources(&config, &SystemNet);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let net: Arc<dyn Net> = Arc::new(SystemNet);
+    problems.extend(runtime.block_on(missing_gateways(&config, &net)));
     if let Some(files) = &config.tls
         && let Err(error) = ServerTls::load(files)
     {

@@ -8,7 +8,7 @@ use relay_config::config::LogFormat;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{Relay, World, missing_sources};
+use crate::app::{Relay, World, missing_gateways, missing_sources};
 use crate::outside::Net;
 use crate::outside::real::{InheritedNet, KeyFiles, SystemClock, SystemDns, SystemNet};
 use crate::spool::{Committer, Spool};
@@ -57,6 +57,13 @@ async fn run(path: &Path, config: Arc<Config>, net: InheritedNet) -> Result<(), 
         );
     }
     announce(&relay, admin);
+    tokio::spawn(async move {
+        let net: Arc<dyn Net> = net;
+        // They may take their time: nothing waits for them.
+        for missing in missing_gateways(&config, &net).await {
+            tracing::warn!("{missing}");
+        }
+    });
     until_stopped(path, &relay, &mut signals).await?;
     supervisor::stopping();
     eprintln!("tambo stopping: what is in flight ends first");

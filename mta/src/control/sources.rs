@@ -223,14 +223,13 @@ impl RelayControl {
 pub(super) fn source_row(listed: &Listed) -> SourceRow {
     let Listed { source, active, standby, present, standing } = listed;
     let state = match standing.word() {
+        "active" if !present && source.via.is_some() => "unreachable",
         "active" if !present => "missing",
         "active" if active.is_empty() && !standby.is_empty() => "standby",
         word => word,
     };
     let (why, until) = match standing {
-        Standing::Good if !present => {
-            (Some(format!("this machine does not have {}", source.address)), None)
-        }
+        Standing::Good if !present => (Some(missing(source)), None),
         Standing::Good => (None, None),
         Standing::Suspended { why, until } => (Some(why.clone()), *until),
         Standing::Draining { why } | Standing::Quarantined { why, .. } => (Some(why.clone()), None),
@@ -240,6 +239,7 @@ pub(super) fn source_row(listed: &Listed) -> SourceRow {
         name: source.name.to_string(),
         address: source.address.to_string(),
         public: source.public.to_string(),
+        via: source.via.as_ref().map(ToString::to_string),
         helo: source.helo.clone(),
         pool: active.first().or(standby.first()).map(ToString::to_string),
         pools: names(active),
@@ -247,6 +247,15 @@ pub(super) fn source_row(listed: &Listed) -> SourceRow {
         state: state.to_owned(),
         why,
         until: until.map(Timestamp::to_rfc3339),
+    }
+}
+
+fn missing(source: &relay_config::config::Source) -> String {
+    match &source.via {
+        None => format!("this machine does not have {}", source.address),
+        Some(gateway) => {
+            format!("the gateway {gateway} does not answer, or does not take this relay")
+        }
     }
 }
 

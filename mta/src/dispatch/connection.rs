@@ -118,8 +118,8 @@ impl Dispatch {
         source: &Source,
         failure: &Failure,
     ) {
-        // Its address is gone: that is the source's fault, not the site's, and the others go on.
-        let lost = failure.scope == Scope::Path && !self.connector.net.has_address(source.address);
+        // Its address or its gateway is gone: the source's fault, not the site's, and the others go on.
+        let lost = failure.scope == Scope::Path && !self.connector.is_present(source);
         if let Some(pool) = self.state().egress.pool_of(id)
             && failure.phase.is_some()
         {

@@ -49,6 +49,10 @@ impl Dispatch {
                 self.give_up_old(&mut cursor).await;
                 self.tell_of_delays(started.elapsed()).await;
                 self.forget_quiet();
+                let me = Arc::clone(&self);
+                tokio::spawn(async move {
+                    me.connector.ask_gateways(&me.config.get().sources).await;
+                });
                 if let Err(error) = self.queue.look_for_oldest().await {
                     tracing::warn!(%error, "the oldest message cannot be looked for");
                 }
@@ -83,7 +87,7 @@ impl Dispatch {
     fn forget_quiet(&self) {
         let now = self.queue.now();
         let mut state = self.state();
-        state.egress.look_for_sources(|source| self.connector.net.has_address(source.address));
+        state.egress.look_for_sources(|source| self.connector.is_present(source));
         state.egress.sweep(now);
         state.egress.review_quarantine(now);
         state.egress.note_counts(now.before(2 * AGE_EVERY));

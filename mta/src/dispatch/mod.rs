@@ -178,8 +178,7 @@ impl Dispatch {
     /// Goes on by another configuration: what is in flight ends as it began, what waits is
     /// routed afresh at its next attempt.
     pub fn reload(&self, config: &Arc<Config>, policy: Arc<Policy>, signing: Signing) {
-        let present =
-            |source: &relay_config::config::Source| self.connector.net.has_address(source.address);
+        let present = |source: &relay_config::config::Source| self.connector.is_present(source);
         let delivery = &config.delivery;
         self.resolver.set(self.resolver.get().reloaded(Arc::clone(config)));
         self.policy.set(policy);

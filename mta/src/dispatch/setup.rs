@@ -17,8 +17,7 @@ use super::item::Waiting;
 /// Egress as it was left: what must not be forgotten is read from the spool.
 pub(super) fn egress(parts: &Parts) -> Egress<Waiting> {
     let config = &parts.config;
-    let present =
-        |source: &relay_config::config::Source| parts.connector.net.has_address(source.address);
+    let present = |source: &relay_config::config::Source| parts.connector.is_present(source);
     let sources = Sources::new(&config.sources, &config.pools, present);
     let mut egress = Egress::new(sources, settings(config), parts.queue.now());
     let mut kept = Vec::new();

@@ -13,6 +13,7 @@ use crate::egress::blocklist::{Standing, Subject};
 use crate::egress::vetting::{Check, Facts, examine};
 use crate::outside::spf::{SpfFound, SpfResult, check_host};
 use crate::outside::{DnsError, MailDns, Net};
+use crate::smtp_out::ask_gateway;
 
 /// Domains that are looked at together; each asks one thing after the other.
 const DOMAINS_AT_A_TIME: usize = 8;
@@ -32,7 +33,7 @@ pub async fn vet(
     standings: Vec<Standing>,
 ) -> Vec<Check> {
     let mut facts = Facts {
-        bound: net.has_address(source.address),
+        bound: bound(source, config, net).await,
         pointers: Err(DnsError::NoRecords),
         forward: Err(DnsError::NoRecords),
         helo: Err(DnsError::NoRecords),
@@ -53,6 +54,18 @@ pub async fn vet(
         facts.spf = spf(source, config, dns).await;
     }
     examine(source, &facts)
+}
+
+/// Whether its address can be sent from.
+async fn bound(source: &Source, config: &Config, net: &dyn Net) -> Result<(), String> {
+    match &source.via {
+        Some(gateway) => {
+            let asked = ask_gateway(net, gateway, config.delivery.connect_timeout).await;
+            asked.map_err(|failure| failure.cause)
+        }
+        None if net.has_address(source.address) => Ok(()),
+        None => Err(format!("this machine does not have {}", source.address)),
+    }
 }
 
 /// What the monitor is asked about a source.
@@ -117,6 +130,7 @@ mod tests {
         [[source]]\nname = \"ip-17\"\naddress = \"10.0.0.17\"\npublic = \"203.0.113.27\"\nhelo = \"m17.example.pe\"\n\
         [[source]]\nname = \"six\"\naddress = \"2001:db8::27\"\nhelo = \"m6.example.pe\"\n\
         [[source]]\nname = \"any\"\naddress = \"0.0.0.0\"\nhelo = \"m0.example.pe\"\n\
+        [[source]]\nname = \"far\"\naddress = \"203.0.113.27\"\nhelo = \"m17.example.pe\"\nvia = \"haproxy://10.0.0.5:2525\"\n\
         [[dkim]]\ndomain = \"example.pe\"\nselector = \"s\"\nprivate_key = \"/k\"\n\
         [[account]]\nname = \"x\"\nnetworks = [\"10.0.0.0/8\"]\nsenders = [\"*@acto.pe\", \"*@*.acto.pe\"]\n\
         [[blocklist]]\nzone = \"zen.spamhaus.org\"\n[[blocklist]]\nzone = \"psbl.surriel.com\"\n\
@@ -139,7 +153,7 @@ mod tests {
         }
 
         fn connect(&self, _from: IpAddr, _to: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
-            Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
         }
 
         fn has_address(&self, address: IpAddr) -> bool {
@@ -280,6 +294,16 @@ mod tests {
         assert!(
             found
                 .starts_with("Fails of 2\nPTR: found: nobody knows from which address `any` sends")
+        );
+        // Behind a gateway the address is not this machine's, whether it has it or not.
+        let found = look(ZONE, "far", &["203.0.113.27"], &[]).await;
+        assert!(
+            found.starts_with(
+                "Fails of 6\naddress: found: the gateway haproxy://10.0.0.5:2525 cannot be reached: connection \
+                 refused; expected: it takes connections of this relay; to mend: start or mend \
+                 haproxy://10.0.0.5:2525, or mend `via` of `far`"
+            ),
+            "{found}"
         );
         let found = look(ZONE, "six", &["2001:db8::27"], &[]).await;
         assert!(

@@ -21,8 +21,8 @@ use super::blocklist::{Standing, State};
 /// What is known of a source.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// This machine has its address.
-    pub bound: bool,
+    /// This machine has its address, or its gateway answers; the reason why not.
+    pub bound: Result<(), String>,
     /// Names of its public address (PTR).
     pub pointers: Result<Vec<String>, DnsError>,
     /// Addresses of that name, if it is one.
@@ -47,7 +47,7 @@ pub struct Check {
 /// Something that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The address is on this machine.
+    /// The address is on this machine, or its gateway answers.
     Bound,
     /// The public address is known and has one name.
     Pointer,
@@ -134,12 +134,17 @@ fn failed(found: String, expected: String, mend: String) -> Outcome {
 }
 
 fn bound(source: &Source, facts: &Facts) -> Outcome {
-    if facts.bound {
-        return Outcome::Passed;
-    }
+    let Err(found) = &facts.bound else { return Outcome::Passed };
     let address = source.address;
+    if let Some(gateway) = &source.via {
+        return failed(
+            found.clone(),
+            "it takes connections of this relay".to_owned(),
+            format!("start or mend {gateway}, or mend `via` of `{}`", source.name),
+        );
+    }
     failed(
-        format!("this machine does not have {address}"),
+        found.clone(),
         format!("{address} on one of its interfaces"),
         format!(
             "add {address} to an interface (`ip address add`), or mend `address` of `{}`",

@@ -1,5 +1,6 @@
 //! Opens a connection to the first host of a route that takes one.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
@@ -17,6 +18,7 @@ use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
 
 use super::driver::{Connection, Wire};
+use super::gateway::Gateways;
 use super::opening::{Opening, TlsWish};
 use super::route::Route;
 use super::tls_policy::TlsClients;
@@ -84,6 +86,8 @@ pub struct Connector {
     pub tls: TlsClients,
     /// What the operator decided.
     pub delivery: Current<Delivery>,
+    /// What is known of the hosts that sources are behind.
+    pub gateways: Gateways,
     /// Where this relay itself listens: mail sent there would go in circles.
     pub own: Vec<SocketAddr>,
 }
@@ -179,7 +183,8 @@ impl Connector {
         route: &Route,
         source: &Source,
     ) -> Result<Connection, Failure> {
-        let login = route.credentials.as_ref().map(read_credentials).transpose()?;
+        let login = route.credentials.as_ref().map(read_credentials).transpose();
+        let login = login.map_err(trouble::credentials)?;
         let now: Timestamp = self.clock.now();
         let mut wish = route.tls;
         if wish == TlsWish::WhenOffered && self.tls.is_broken(&host.name, now) {
@@ -214,15 +219,36 @@ impl Connector {
 
     async fn connect(&self, address: SocketAddr, source: &Source) -> Result<BoxStream, Failure> {
         let begun = Instant::now();
-        let connecting = self.net.connect(source.address, address);
-        match tokio::time::timeout(self.delivery.get().connect_timeout, connecting).await {
-            Ok(Ok(stream)) => {
-                CONNECT_SECONDS.observe(begun.elapsed().as_secs_f64());
-                Ok(stream)
+        let time = self.delivery.get().connect_timeout;
+        let stream = match &source.via {
+            None => {
+                let connecting = self.net.connect(source.address, address);
+                let connected = tokio::time::timeout(time, connecting).await;
+                let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                connected.map_err(|error| trouble::not_connected(&error))?
             }
-            Ok(Err(error)) => Err(trouble::not_connected(&error)),
-            Err(_) => Err(trouble::not_connected(&std::io::ErrorKind::TimedOut.into())),
+            Some(gateway) => {
+                let ends = (source.address, address);
+                self.gateways.connect(&*self.net, gateway, ends, time).await?
+            }
+        };
+        CONNECT_SECONDS.observe(begun.elapsed().as_secs_f64());
+        Ok(stream)
+    }
+
+    /// Whether a source can be sent from, as far as is known: its address is on this machine, or its
+    /// gateway was of use when it was last needed.
+    pub fn is_present(&self, source: &Source) -> bool {
+        match &source.via {
+            None => self.net.has_address(source.address),
+            Some(gateway) => self.gateways.is_usable(gateway),
         }
+    }
+
+    /// Asks the gateways that were of no use whether they are again.
+    pub async fn ask_gateways(&self, sources: &[Arc<Source>]) {
+        let time = self.delivery.get().connect_timeout;
+        self.gateways.ask_again(&self.net, sources, time).await;
     }
 
     fn opened(wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
@@ -284,13 +310,14 @@ fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
     !special || allowed.iter().any(|network| network.contains(&address))
 }
 
-fn read_credentials(credentials: &Credentials) -> Result<(String, String), Failure> {
+/// User name and password, as the file has it now; the reason why not.
+pub(super) fn read_credentials(credentials: &Credentials) -> Result<(String, String), String> {
     let path = credentials.password_file.display();
     let text = std::fs::read_to_string(&credentials.password_file)
-        .map_err(|error| trouble::credentials(format!("{path}: {error}")))?;
+        .map_err(|error| format!("{path}: {error}"))?;
     let password = text.lines().next().unwrap_or("").trim_end().to_owned();
     if password.is_empty() {
-        return Err(trouble::credentials(format!("{path} has no password in its first line")));
+        return Err(format!("{path} has no password in its first line"));
     }
     Ok((credentials.username.clone(), password))
 }

@@ -1,13 +1,16 @@
 //! Mail goes out: where to (`route`), over which connection (`connect`), in which words
-//! (`opening` and `transaction`, pure), and what every failure means (`trouble`, the only place that decides).
+//! (`opening` and `transaction`, pure), through whom where a source is behind a `gateway`, and what every failure means (`trouble`, the only place that decides).
 
 mod connect;
 mod content;
 mod driver;
+mod gateway;
 pub mod opening;
+mod proxy_header;
 mod reply_reader;
 pub mod route;
 mod seven_bit;
+mod socks5;
 mod steps;
 mod tls_policy;
 mod transaction;
@@ -16,6 +19,7 @@ mod trouble;
 pub use connect::{Connector, Host};
 pub use content::Content;
 pub use driver::{Connection, Transacted};
+pub use gateway::{Gateways, ask as ask_gateway};
 pub use route::{Resolver, Route};
 pub use seven_bit::seven_bit;
 pub use tls_policy::TlsClients;
@@ -27,6 +31,7 @@ use std::time::Duration;
 pub(crate) fn declare_metrics() {
     connect::declare_metrics();
     driver::declare_metrics();
+    gateway::declare_metrics();
     tls_policy::declare_metrics();
 }
 

@@ -4,12 +4,15 @@
 use std::io;
 use std::time::Duration;
 
+use relay_config::config::Gateway;
 use relay_config::responses::Phase;
 
 use crate::message::{EnhancedCode, Failure, Fault, Reply, Retry, Scope};
 use crate::outside::DnsError;
 
+use super::gateway::GatewayError;
 use super::reply_reader::Garbage;
+use super::socks5::SocksError;
 
 /// The moment of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,63 @@ pub(super) fn not_connected(error: &io::Error) -> Failure {
     session(Fault::Peer, EnhancedCode::new(4, 4, 1), format!("no connection: {}", plain(error)))
 }
 
+/// The gateway that the source is behind did not connect to a host. Its address is told to the operator
+/// alone: the reply goes to senders.
+pub(super) fn gateway(gateway: &Gateway, error: &GatewayError) -> Failure {
+    // RFC 1928 section 6.
+    const NOT_ALLOWED: u8 = 2;
+    const NETWORK_UNREACHABLE: u8 = 3;
+    const HOST_UNREACHABLE: u8 = 4;
+    const CONNECTION_REFUSED: u8 = 5;
+    const TTL_EXPIRED: u8 = 6;
+    let at_fault = |code, what: String| {
+        let mut failure = own_fault(code, "the gateway of the source is of no use".to_owned());
+        failure.cause = format!("the gateway {gateway} {what}");
+        failure
+    };
+    let (silent, wrong) = (EnhancedCode::new(4, 4, 1), EnhancedCode::new(4, 3, 5));
+    let error = match error {
+        GatewayError::Unreachable(error) => {
+            return at_fault(silent, format!("cannot be reached: {}", plain(error)));
+        }
+        GatewayError::Credentials(why) => {
+            return at_fault(wrong, format!("wants a password: {why}"));
+        }
+        GatewayError::NoCommonFamily => return no_common_family("the host"),
+        // It tries for as long as we do: the host does not answer.
+        GatewayError::Connect(SocksError::Lost(error))
+            if error.kind() == io::ErrorKind::TimedOut =>
+        {
+            return not_connected(error);
+        }
+        GatewayError::LogIn(error) | GatewayError::Connect(error) => error,
+    };
+    let refused = |kind: io::ErrorKind| not_connected(&kind.into());
+    match error {
+        SocksError::Refused(NETWORK_UNREACHABLE) => refused(io::ErrorKind::NetworkUnreachable),
+        SocksError::Refused(HOST_UNREACHABLE) => refused(io::ErrorKind::HostUnreachable),
+        SocksError::Refused(CONNECTION_REFUSED) => refused(io::ErrorKind::ConnectionRefused),
+        SocksError::Refused(TTL_EXPIRED) => refused(io::ErrorKind::TimedOut),
+        SocksError::Refused(NOT_ALLOWED) => {
+            at_fault(wrong, "does not let us connect to the host".to_owned())
+        }
+        SocksError::Refused(code) => {
+            at_fault(wrong, format!("did not connect to the host: code {code} of RFC 1928"))
+        }
+        SocksError::Lost(error) => at_fault(silent, format!("was lost: {}", plain(error))),
+        SocksError::NotSocks => at_fault(wrong, "does not speak SOCKS 5".to_owned()),
+        SocksError::NoMethod => {
+            at_fault(wrong, "does not take us with a password, or without one".to_owned())
+        }
+        SocksError::WrongPassword => {
+            at_fault(wrong, "does not know this user name and password".to_owned())
+        }
+        SocksError::Unspeakable => {
+            at_fault(wrong, "takes user names and passwords of 1 to 255 octets".to_owned())
+        }
+    }
+}
+
 /// The TLS handshake failed, or there is no TLS where it is required.
 pub(super) fn tls(cause: String) -> Failure {
     session(Fault::Tls, EnhancedCode::new(4, 7, 5), cause)
@@ -241,9 +301,12 @@ pub(super) fn no_common_family(host: &str) -> Failure {
     own_fault(EnhancedCode::new(4, 4, 4), cause)
 }
 
-/// No source of the pool has its address on this machine.
+/// No source of the pool has its address on this machine, or a gateway that is of use.
 pub fn no_source(pool: &str) -> Failure {
-    let cause = format!("this machine has the address of no source of the pool \"{pool}\"");
+    let cause = format!(
+        "no source of the pool \"{pool}\" can be used: this machine lacks its address, or its gateway \
+         does not answer"
+    );
     own_fault(EnhancedCode::new(4, 3, 5), cause)
 }
 
@@ -485,6 +548,49 @@ mod tests {
         check(&odd, Scope::Message, Fault::Peer, later, "4.4.2");
         check(&spool("gone".to_owned()), Scope::Message, Fault::Local, later, "4.3.0");
         check(&unsigned("bad".to_owned()), Scope::Message, Fault::Local, later, "4.7.5");
+    }
+
+    #[test]
+    fn gateways() {
+        use GatewayError::{Connect, Credentials, LogIn, NoCommonFamily, Unreachable};
+        use SocksError::{Lost, NoMethod, NotSocks, Refused, Unspeakable, WrongPassword};
+
+        let host = Gateway {
+            address: "10.0.0.5:1080".parse().unwrap(),
+            protocol: relay_config::config::GatewayProtocol::Socks5 { credentials: None },
+        };
+        let silence = || io::Error::from(io::ErrorKind::TimedOut);
+        let path = |error: GatewayError, enhanced: &str| {
+            let failure = gateway(&host, &error);
+            check(&failure, Scope::Path, Fault::Local, Retry::Later(None), enhanced);
+            assert!(!failure.reply.text.contains("10.0.0.5"), "{failure:?}");
+            failure.cause
+        };
+        let cause = path(Unreachable(io::ErrorKind::ConnectionRefused.into()), "4.4.1");
+        assert_eq!(
+            cause,
+            "the gateway socks5://10.0.0.5:1080 cannot be reached: connection refused"
+        );
+        path(LogIn(Lost(silence())), "4.4.1");
+        path(Connect(Lost(io::ErrorKind::UnexpectedEof.into())), "4.4.1");
+        path(Credentials("no file".to_owned()), "4.3.5");
+        for error in [NotSocks, NoMethod, WrongPassword, Unspeakable] {
+            path(LogIn(error), "4.3.5");
+        }
+        path(NoCommonFamily, "4.4.4");
+        for code in [1, 2, 7, 8, 9, 255] {
+            path(Connect(Refused(code)), "4.3.5");
+        }
+        let site = |error: SocksError, cause: &str| {
+            let failure = gateway(&host, &Connect(error));
+            check(&failure, Scope::Session, Fault::Peer, Retry::NextHost, "4.4.1");
+            assert_eq!(failure.cause, format!("no connection: {cause}"));
+        };
+        site(Refused(3), "unreachable");
+        site(Refused(4), "unreachable");
+        site(Refused(5), "connection refused");
+        site(Refused(6), "no answer in time");
+        site(Lost(silence()), "no answer in time");
     }
 
     #[test]
