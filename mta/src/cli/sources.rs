@@ -176,7 +176,7 @@ fn list(config: &Path, json: bool) -> Result<(), String> {
         vec![
             row.name.clone(),
             row.state.clone(),
-            row.address.clone(),
+            address(row),
             row.public.clone(),
             row.helo.clone(),
             row.pools.join(", "),
@@ -187,6 +187,13 @@ fn list(config: &Path, json: bool) -> Result<(), String> {
     let headings = ["SOURCE", "STATE", "ADDRESS", "PUBLIC", "HELO", "POOLS", "STANDBY", "WHY"];
     print_table(&headings, &rows.iter().map(cells).collect::<Vec<_>>());
     Ok(())
+}
+
+fn address(row: &SourceRow) -> String {
+    match &row.via {
+        Some(via) => format!("{} via {via}", row.address),
+        None => row.address.clone(),
+    }
 }
 
 /// Why a source is stopped, and until when.
