@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_config::config::Source;
 use relay_config::values::Rate;
 use tokio::task::JoinSet;
 
