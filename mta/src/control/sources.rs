@@ -437,3 +437,45 @@ fn not_done(error: NotDone) -> ControlError {
         NotDone::NotWritten(_) => ControlError::Spool(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_is_read_or_refused_with_the_mend() {
+        let read = |text: &str| -> Result<Vec<(String, u64, u32)>, String> {
+            let (mix, _) = parse_mix(text)?;
+            let row = |it: Share| (it.site.to_string(), it.recipients, it.sites);
+            Ok(mix.into_iter().map(row).collect())
+        };
+        let row = |site: &str, recipients, sites| (site.to_owned(), recipients, sites);
+        assert_eq!(read("google=50000").unwrap(), [row("google", 50_000, 1)]);
+        let both = [row("google", 5, 1), row("other", 1000, 40)];
+        assert_eq!(read(" google = 5, other=1000/40,").unwrap(), both);
+        assert_eq!(read("other=1001").unwrap(), [row("other", 1001, 101)], "ten at each");
+        assert_eq!(read("mx.x.pe=0").unwrap(), [row("mx.x.pe", 0, 1)]);
+        let (_, notes) = parse_mix("other=1001").unwrap();
+        assert!(notes[0].contains("at 101 sites, 10 at each"), "{notes:?}");
+        for (text, wrong) in [
+            ("", "nothing is to be sent"),
+            ("google", "google is not SITE=RECIPIENTS"),
+            ("google=many", "google=many is not SITE=RECIPIENTS"),
+            ("google=-1", "google=-1 is not SITE=RECIPIENTS"),
+            ("other=10/0", "other=10/0 is not SITE=RECIPIENTS"),
+            ("google=10/2", "google=10/2: google is one site"),
+            ("google=1,google=2", "google is written twice"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.starts_with(wrong), "{text}: {why}");
+        }
+        let many: Vec<String> = (0..=MIX_MAX).map(|n| format!("s{n}=1")).collect();
+        assert!(read(&many.join(",")).unwrap_err().starts_with("more than 100 sites"));
+    }
+
+    #[test]
+    fn dates_are_days_since_the_beginning_of_1970() {
+        let dates = [0, -1, 20_417].map(date);
+        assert_eq!(dates, ["1970-01-01", "1969-12-31", "2025-11-25"]);
+    }
+}

@@ -8,6 +8,7 @@ use relay_config::config::Source;
 use relay_config::routes::is_smarthost;
 
 use crate::message::Timestamp;
+use crate::metrics::limit_hit;
 
 use super::Item;
 use super::books::{Egress, limits_of, rules_of};
@@ -18,6 +19,9 @@ use super::limits::Limits;
 use super::path::{Path, Terms};
 use super::site::SiteKind;
 use super::warm_up::{HeldBy, Rules, WarmUp};
+
+/// Paths of one answer: more than a person reads, few enough to be put together between two messages.
+const PATHS_TOLD_MAX: usize = 10_000;
 
 /// A source at a site, as mail of one pool meets it.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,32 +91,43 @@ impl Warming {
 }
 
 impl<T: Item> Egress<T> {
-    /// Every path that is in use or remembered, of all sources that are `wanted`, in order of sites.
-    pub fn paths(&self, wanted: impl Fn(&str) -> bool, now: Timestamp) -> Vec<PathState> {
-        let known = self.sites.iter().flat_map(|(name, site)| {
-            let paths = site.paths.iter().map(|(source, path)| (source, path.clone()));
-            paths.map(move |(source, path)| (name, site.kind.clone(), source, path))
-        });
-        let remembered = self.remembered.paths().map(|(name, source, record)| {
-            let path = Path::restored(record.clone(), &Limits::NONE, Timestamp::default());
-            (name, self.kind_of_name(name), source, path)
-        });
-        let known = known.chain(remembered).filter(|(_, _, source, _)| wanted(source));
+    /// The paths that are in use or remembered, of all sources that are `wanted`, in order of sites: at most
+    /// [`PATHS_TOLD_MAX`], those of providers before others.
+    pub fn paths(&self, wanted: impl Fn(&str) -> bool + Copy, now: Timestamp) -> Vec<PathState> {
+        let of_providers =
+            self.every_path(wanted).filter(|(_, kind, ..)| kind.provider().is_some());
+        let others = self.every_path(wanted).filter(|(_, kind, ..)| kind.provider().is_none());
         let mut states = Vec::new();
-        for (site, kind, source, path) in known {
+        for (site, kind, source, path) in of_providers.chain(others) {
             let Some(config) = self.sources.get(source) else { continue };
+            if states.len() >= PATHS_TOLD_MAX {
+                limit_hit("told_paths");
+                break;
+            }
             for pool in self.pools_at(site, source) {
                 states.push(self.path_state(site, &kind, config, pool, &path, now));
             }
         }
         states.sort_by(|one, other| {
-            (&one.site, &one.source.name, &one.pool).cmp(&(
-                &other.site,
-                &other.source.name,
-                &other.pool,
-            ))
+            let key = |it: &PathState| (Arc::clone(&it.site), Arc::clone(&it.source.name));
+            key(one).cmp(&key(other)).then_with(|| one.pool.cmp(&other.pool))
         });
         states
+    }
+
+    fn every_path(
+        &self,
+        wanted: impl Fn(&str) -> bool + Copy,
+    ) -> impl Iterator<Item = (&Arc<str>, SiteKind, &Arc<str>, Path)> {
+        let known = self.sites.iter().flat_map(move |(name, site)| {
+            let paths = site.paths.iter().filter(move |(source, _)| wanted(source));
+            paths.map(move |(source, path)| (name, site.kind.clone(), source, path.clone()))
+        });
+        let remembered = self.remembered.paths().filter(move |(_, source, _)| wanted(source));
+        known.chain(remembered.map(|(name, source, record)| {
+            let path = Path::restored(record.clone(), &Limits::NONE, Timestamp::default());
+            (name, self.kind_of_name(name), source, path)
+        }))
     }
 
     /// What bounds a site, as far as its name tells.

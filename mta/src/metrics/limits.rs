@@ -39,6 +39,7 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("recipients_per_message", "a message has too many recipients: 452"),
     ("remembered_paths", "no more of what was known of sources at silent sites is remembered"),
     ("routes", "no more routes are remembered; they are looked up again"),
+    ("told_paths", "an answer about sources tells no more paths"),
 ];
 
 #[cfg(test)]
