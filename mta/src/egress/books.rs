@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::memory::Remembered;
 use super::path::{Path, Terms};
 use super::room::Room;
-use super::site::{Site, SiteKind, SitePool};
+use super::site::{Settled, Site, SiteKind, SitePool};
 use super::sources::Sources;
 use super::turns::LaneKey;
 use super::warm_up::{Rules, WarmUp};
@@ -87,6 +87,7 @@ impl<T: Item> Egress<T> {
             for (name, pool) in &mut site.pools {
                 pool.limits = limits_of(providers, &site.kind, name);
                 pool.rules = rules_of(sources, &site.kind, name);
+                pool.settled = Settled::default();
             }
             for (name, path) in &mut site.paths {
                 if let (Some(warm_up), Some(config)) = (&mut path.warm_up, sources.get(name)) {
@@ -217,7 +218,7 @@ impl<T: Item> Egress<T> {
                 .filter(|(pool, state)| {
                     state.waiting > 0 && !self.sources.any_usable(pool, |_| true)
                 })
-                .map(|(pool, state)| (Arc::clone(pool), state.lines.keys().cloned().collect()))
+                .map(|(pool, state)| (Arc::clone(pool), state.in_order()))
                 .collect();
             for (pool, host_sets) in without {
                 for host_set in host_sets {
@@ -296,6 +297,10 @@ impl<T: Item> Egress<T> {
         let day = self.sources.day(pool, now);
         let Some(site) = self.sites.get_mut(name) else { return };
         let Some(state) = site.pools.get(pool) else { return };
+        if state.settled.holds(day.number, self.sources.active(pool), now) {
+            return;
+        }
+        let mut until = day.ends;
         site.budget.turn(day.number);
         let terms = Terms { limits: &state.limits, day, rules: state.rules.as_ref() };
         for source in self.sources.active(pool) {
@@ -320,14 +325,24 @@ impl<T: Item> Egress<T> {
                 self.remembered.unsaved(name, source);
                 path.unsaved = false;
             }
+            let changes = path.health.until();
+            if changes > now {
+                until = until.min(changes);
+            }
+        }
+        let settled = Settled::new(until, day.number, self.sources.active(pool));
+        if let Some(state) = site.pools.get_mut(pool) {
+            state.settled = settled;
         }
     }
 
     /// A path was changed: what it remembers is saved.
     pub(super) fn settle_path(&mut self, site: &str, source: &str) {
-        let path = self.sites.get_mut(site).and_then(|site| site.paths.get_mut(source));
-        if let Some(path) = path.filter(|path| path.unsaved) {
+        let Some(state) = self.sites.get_mut(site) else { return };
+        let path = state.paths.get_mut(source).filter(|path| path.unsaved);
+        if let Some(path) = path {
             path.unsaved = false;
+            state.unsettle();
             self.remembered.unsaved(site, source);
         }
     }

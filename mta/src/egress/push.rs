@@ -245,9 +245,10 @@ impl<T: Item> Egress<T> {
         let mut lines = Vec::new();
         for (pool_name, pool) in &mut site.pools {
             let mut of_pool = Vec::new();
-            for (host_set, line) in &mut pool.lines {
-                of_pool.extend(line.take_all(halted));
-                lines.push((Arc::clone(pool_name), Arc::clone(host_set)));
+            for host_set in pool.in_order() {
+                let line = pool.lines.get_mut(&host_set);
+                of_pool.extend(line.map_or_else(Vec::new, |line| line.take_all(halted)));
+                lines.push((Arc::clone(pool_name), host_set));
             }
             for (key, item) in of_pool {
                 pool.left(key.1);
@@ -280,9 +281,10 @@ impl<T: Item> Egress<T> {
         let Some(site) = self.sites.get_mut(name) else { return };
         let Some(state) = site.pools.get_mut(pool) else { return };
         let mut loose = Vec::new();
-        for (host_set, line) in &mut state.lines {
+        for host_set in state.in_order() {
+            let Some(line) = state.lines.get_mut(&host_set) else { continue };
             let taken = line.take_dealt(source);
-            loose.extend(taken.into_iter().map(|(key, item)| (Arc::clone(host_set), key, item)));
+            loose.extend(taken.into_iter().map(|(key, item)| (Arc::clone(&host_set), key, item)));
         }
         for (_, key, _) in &loose {
             state.left(key.1);

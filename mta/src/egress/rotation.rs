@@ -165,10 +165,12 @@ impl<'a> Choice<'a> {
         let Some((own, before)) = ranked.get(place).map(|own| (own, &ranked[..place])) else {
             return false;
         };
-        matches!(own.rank, Rank::InUse(_)) || self.have_no_room(before, priority)
+        // What is urgent does not wait for a pace, but neither is it for strangers.
+        let urgent = priority > Priority::default() && own.cap.is_none();
+        matches!(own.rank, Rank::InUse(_)) || self.have_no_room(before, urgent)
     }
 
-    fn have_no_room(&self, before: &[Ranked<'_>], priority: Priority) -> bool {
+    fn have_no_room(&self, before: &[Ranked<'_>], urgent: bool) -> bool {
         let now = self.now;
         let mut rate = 0.0;
         let mut next = Timestamp::MAX;
@@ -192,7 +194,7 @@ impl<'a> Choice<'a> {
                 None => {}
             }
         }
-        if rate == 0.0 || priority > Priority::default() || next > now.after(PATIENCE_FOR_ONE) {
+        if rate == 0.0 || urgent || next > now.after(PATIENCE_FOR_ONE) {
             return true;
         }
         let waiting = self.pool.waiting;

@@ -95,8 +95,33 @@ pub(super) struct SitePool<T> {
     pub(super) put_back: PutBack,
     /// Share of the mail that waits for paths that keep theirs.
     pub(super) aside: f64,
+    /// Its paths are up to date until then, if nothing happens to them.
+    pub(super) settled: Settled,
     /// What was dealt to sources so that they are known.
     pub(super) trickle: Trickle,
+}
+
+/// Until when nothing changes at the paths of a pool by time alone, on this day and for these sources: they need not
+/// be looked at for each message.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    until: Timestamp,
+    day: i32,
+    sources: Vec<Arc<str>>,
+}
+
+impl Settled {
+    /// Nothing changes before then.
+    pub(super) fn new(until: Timestamp, day: i32, sources: &[Arc<str>]) -> Self {
+        Self { until, day, sources: sources.to_vec() }
+    }
+
+    pub(super) fn holds(&self, day: i32, sources: &[Arc<str>], now: Timestamp) -> bool {
+        now < self.until
+            && day == self.day
+            && sources.len() == self.sources.len()
+            && sources.iter().zip(&self.sources).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 /// Recipients of a day that went to sources which the mail would not have needed.
@@ -199,6 +224,13 @@ impl<T> Site<T> {
         }
     }
 
+    /// Something happened to a path.
+    pub(super) fn unsettle(&mut self) {
+        for pool in self.pools.values_mut() {
+            pool.settled = Settled::default();
+        }
+    }
+
     /// Deliveries that wait.
     pub(super) fn waiting(&self) -> usize {
         self.pools.values().map(|pool| pool.waiting).sum()
@@ -224,6 +256,7 @@ impl<T> Site<T> {
     pub(super) fn tidy(&mut self, now: Timestamp) {
         self.hosts.retain(|_, hosts| !hosts.is_idle(now));
         self.paths.retain(|_, path| path.open > 0 || path.is_worth_keeping(now));
+        self.unsettle();
     }
 }
 
@@ -240,6 +273,7 @@ impl<T> SitePool<T> {
             at_work: 0,
             put_back: PutBack::default(),
             aside: 0.0,
+            settled: Settled::default(),
             trickle: Trickle::default(),
         }
     }
@@ -261,6 +295,13 @@ impl<T> SitePool<T> {
         } else {
             line.push(source, key, item);
         }
+    }
+
+    /// The lines in an order that does not change from one run to the next.
+    pub(super) fn in_order(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self.lines.keys().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Deliveries have left a line.

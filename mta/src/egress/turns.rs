@@ -94,11 +94,12 @@ impl<T> Turns<T> {
         item
     }
 
-    /// Takes out all that `wanted` knows.
+    /// Takes out all that `wanted` knows, lane by lane in the order of their turns.
     pub fn take_all(&mut self, wanted: impl Fn(&T) -> bool) -> Vec<(LaneKey, T)> {
         let mut taken = Vec::new();
         let mut emptied = Vec::new();
-        for (key, lane) in &mut self.lanes {
+        for key in self.order.values().flatten() {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
             if !lane.iter().any(&wanted) {
                 continue;
             }
@@ -188,8 +189,11 @@ mod tests {
         assert_eq!(turns.pop(), None);
         turns.push(a.clone(), 4);
         turns.push_front(a.clone(), 3);
-        turns.push(key("y.pe", 0, 1), 5);
-        assert_eq!(turns.take_all(|item| *item > 3).len(), 2);
+        for domain in 0..50 {
+            turns.push(key(&format!("y{domain}.pe"), 0, 1), 5 + domain);
+        }
+        let taken: Vec<_> = turns.take_all(|item| *item > 3).into_iter().map(|it| it.1).collect();
+        assert_eq!(taken, (4..55).collect::<Vec<_>>(), "in the order of their turns");
         assert_eq!((turns.len(), turns.drain()), (1, vec![(a, 3)]));
     }
 }

@@ -117,6 +117,9 @@ fn urgent_mail_and_what_was_refused_go_from_where_a_site_knows_us() {
         let refused = (!urgent).then_some("ip-0");
         let mail = Mail { refused, ..Mail::new(number) };
         world.push_to(&at_google("x.pe"), lane(i8::from(urgent) * 5, 0), mail).unwrap();
+        world.push_to(&at_google("x.pe"), lane(5, 0), Mail::new(1000 + number)).unwrap();
+        assert!(world.run_at("google").iter().all(|source| source == "ip-0"));
+        world.now = world.now.after(Duration::from_secs(3));
         assert!(world.run_at("google").iter().all(|source| source == "ip-0"));
     }
 }
