@@ -55,6 +55,8 @@ impl Simulation {
             self.work(id);
             return;
         }
+        // Whoever is refused, or reaches nobody, has no connection any more.
+        self.unlink(id);
         let reply = if let Answer::No(reply) = answer { Some(reply) } else { None };
         if let Some(reply) = reply {
             let verdict = self.reader.read(&reply, Moment::Banner, PROVIDERS.get(place).copied());
@@ -216,7 +218,7 @@ impl Simulation {
         let meant = self.means(place, told);
         let count = |mask: u8| mask.count_ones() as usize;
         let (taken, waits) = (count(told.taken), count(meant.waits));
-        self.figures.sent(taken, self.now.since(letter.accepted), self.now);
+        self.figures.sent(letter.place, taken, self.now.since(letter.accepted), self.now);
         self.figures.deferred(waits, self.now);
         self.figures.failed(count(offered) - taken - waits, self.now);
         let not_begun = letter.waiting & !offered;
@@ -247,11 +249,15 @@ impl Simulation {
         self.balance(&site);
     }
 
-    pub(crate) fn closed(&mut self, id: ConnectionId) {
+    fn unlink(&mut self, id: ConnectionId) {
         if let Some(link) = self.links.remove(&id) {
             self.books.close(link.place, link.from);
             link.session.into_iter().for_each(|session| self.internet.quit(session));
         }
+    }
+
+    pub(crate) fn closed(&mut self, id: ConnectionId) {
+        self.unlink(id);
         let own = self.relay.closed(id, self.now);
         while let Some(site) = self.relay.next_with_room() {
             self.balance(&site);

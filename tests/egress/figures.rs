@@ -1,5 +1,6 @@
 //! What came of it, day by day, and as a table for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Figures {
     seconds: Vec<u32>,
     /// Recipients that a crash made get a message twice.
     pub twice: u64,
+    /// Recipients that were accepted for each place, and those of them that its server took.
+    pub places: BTreeMap<u16, (u64, u64)>,
     /// How often a message was put back because of a limit of ours.
     pub postponed: u64,
     /// Recipients that wait at the end.
@@ -47,7 +50,15 @@ impl Figures {
     /// Nothing has happened yet.
     pub fn new(start: Timestamp) -> Self {
         let days = vec![Day::default()];
-        Self { start, days, seconds: Vec::new(), twice: 0, postponed: 0, waiting_recipients: 0 }
+        Self {
+            start,
+            days,
+            seconds: Vec::new(),
+            twice: 0,
+            places: BTreeMap::new(),
+            postponed: 0,
+            waiting_recipients: 0,
+        }
     }
 
     fn day(&mut self, now: Timestamp) -> &mut Day {
@@ -59,12 +70,14 @@ impl Figures {
     }
 
     /// Recipients of an accepted message.
-    pub fn accepted(&mut self, recipients: usize, now: Timestamp) {
+    pub fn accepted(&mut self, place: u16, recipients: usize, now: Timestamp) {
+        self.places.entry(place).or_default().0 += recipients as u64;
         self.day(now).accepted += recipients as u64;
     }
 
     /// Recipients that were taken, so long after their message was accepted.
-    pub fn sent(&mut self, recipients: usize, after: Duration, now: Timestamp) {
+    pub fn sent(&mut self, place: u16, recipients: usize, after: Duration, now: Timestamp) {
+        self.places.entry(place).or_default().1 += recipients as u64;
         self.day(now).sent += recipients as u64;
         let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
         self.seconds.extend(std::iter::repeat_n(seconds, recipients));

@@ -24,3 +24,8 @@ pub fn chosen() -> (Range<u64>, u64) {
         (None, None) => (TABLE.start..TABLE.start + 1, days.unwrap_or(DAYS)),
     }
 }
+
+/// Whether a policy is tried: all are, unless `TAMBO_SIM_POLICY` names one.
+pub fn wants(policy: &str) -> bool {
+    std::env::var("TAMBO_SIM_POLICY").ok().filter(|it| !it.is_empty()).is_none_or(|it| it == policy)
+}

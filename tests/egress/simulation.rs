@@ -183,7 +183,7 @@ impl Simulation {
             Event::Arrival => {
                 let letter = self.traffic.take();
                 self.at(self.traffic.next_at(), Event::Arrival);
-                self.figures.accepted(letter.count(), self.now);
+                self.figures.accepted(letter.place, letter.count(), self.now);
                 let number = self.letters.add(letter);
                 self.ready(number);
             }

@@ -28,6 +28,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 pub use blocklist::Blocklist;
+pub use domain::Strike;
 pub use provider::Provider;
 pub use replies::{Reply, Why};
 pub use rules::{Kind, Moment};
