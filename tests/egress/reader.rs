@@ -14,12 +14,15 @@ use crate::providers::{Moment, Reply};
 /// A verdict that is kept is checked once in so many times.
 const CHECKED_EVERY: u32 = 500;
 
+/// A form of words by its place in memory, the moment it was said at, and the provider who did.
+type Heard = (usize, Moment, Option<&'static str>);
+
 /// The classifier with what it has said.
 #[derive(Debug)]
 pub struct Reader {
     classifier: Arc<Classifier>,
     /// By the place of the form in memory: hashing its text would cost more than all else.
-    kept: HashMap<(usize, Moment, Option<&'static str>), (Arc<Verdict>, u32)>,
+    kept: HashMap<Heard, (Arc<Verdict>, u32)>,
 }
 
 impl Reader {

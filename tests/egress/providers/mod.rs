@@ -109,7 +109,7 @@ impl Internet {
         let mut random = StdRng::seed_from_u64(!seed);
         if random.random_bool(STRIKES) {
             let struck = random.random_range(0..LARGE.len());
-            let strike = domain::Strike::draw(&mut random, start, SENDING_DOMAINS.len());
+            let strike = Strike::draw(&mut random, start, SENDING_DOMAINS.len());
             providers[struck].strike = Some(strike);
         }
         Self { providers, list: Blocklist::draw(&mut random) }
