@@ -57,7 +57,9 @@ impl World {
         let text = format!(
             "[server]\nhostname = \"relay.x.example\"\ndata_dir = \"{}\"\n[[listener]]\nname = \"relay\"\n\
              bind = [\"127.0.0.1:0\"]\ntls = \"off\"\nrelay_from = [\"127.0.0.0/8\"]\n[delivery]\nport = {port}\n\
-             retry = [\"1s\"]\nallow_destinations = [\"127.0.1.0/24\"]\n[dns]\nservers = [\"{}\"]\n[log]\nlevel = \"warn\"\n",
+             retry = [\"1s\"]\nallow_destinations = [\"127.0.1.0/24\"]\n\
+             [[response]]\nid = \"grey\"\npattern = 'greylisted'\ncategory = \"greylist\"\nscope = \"triplet\"\n\
+             action = [\"retry\", \"same-source\"]\nretry_after = \"1s\"\n[dns]\nservers = [\"{}\"]\n[log]\nlevel = \"warn\"\n",
             folder.path().display(),
             dns.address
         );
