@@ -84,6 +84,12 @@ pub fn config(plan: Plan) -> Config {
     );
     if let Some(most) = plan.connections_total {
         let _ = write!(text, "[delivery.limits]\nconnections_total = {most}\n");
+        for name in ["google", "outlook-consumer", "office365", "yahoo"] {
+            let _ = write!(
+                text,
+                "[[provider]]\nname = \"{name}\"\n[provider.limits]\nconnections = {most}\nconnections_total = {most}\n"
+            );
+        }
     }
     match relay_config::load(&text, "egress.toml") {
         Ok(loaded) => loaded.config,
