@@ -28,7 +28,7 @@ impl<T: Item> Egress<T> {
         let terms = Terms { limits, day, rules: state.rules.as_ref() };
         let whole = site.gate(limits, day.ends, now).and(site.opens());
         let mut times = Vec::new();
-        for name in self.sources.active(pool).iter().filter(|name| self.sources.is_usable(name)) {
+        for name in self.sources.usable(pool) {
             let Some(path) = site.paths.get(name) else { continue };
             if path.open < path.connections(limits, now) {
                 let gate = path.gate(terms, now).and(path.opens()).and(whole);

@@ -92,7 +92,7 @@ impl<T: Item> Egress<T> {
         let rules = rules_of(&self.sources, &kind, pool);
         let terms = Terms { limits: &limits, day, rules: rules.as_ref() };
         let mut paths = Vec::new();
-        for name in self.sources.active(pool).iter().filter(|name| self.sources.is_usable(name)) {
+        for name in self.sources.usable(pool) {
             let path = self.path_now(name, share, terms, now);
             match stopped(&path, day, now) {
                 Stopped::No => paths.push(forecast_path(&path, terms, now)),

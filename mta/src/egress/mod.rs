@@ -29,6 +29,7 @@ mod limits;
 mod line;
 mod mailing;
 mod memory;
+mod netblock;
 mod open;
 mod order;
 mod path;

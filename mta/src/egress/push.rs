@@ -356,7 +356,7 @@ impl Room {
             keeping: 0,
             free: Timestamp::MAX,
         };
-        for name in sources.active(pool).iter().filter(|name| sources.is_usable(name)) {
+        for name in sources.usable(pool) {
             room.add(site.paths.get(name), terms, now);
         }
         if total.opens() > room.opens.max(now) {

@@ -21,7 +21,7 @@ use crate::message::{Lane, Priority, Timestamp};
 use super::calendar::Day;
 use super::limits::Limits;
 use super::path::{Path, Terms};
-use super::site::{Site, SitePool, Trickle};
+use super::site::{Paths, Site, SitePool, Trickle};
 use super::sources::Sources;
 use super::warm_up::Rules;
 
@@ -53,7 +53,7 @@ pub(super) enum Blocked {
 pub(super) struct Choice<'a> {
     pub(super) sources: &'a Sources,
     pub(super) pool_name: &'a str,
-    pub(super) paths: &'a std::collections::HashMap<Arc<str>, Path>,
+    pub(super) paths: &'a Paths,
     pub(super) pool: ChoicePool<'a>,
     pub(super) terms: Terms<'a>,
     pub(super) now: Timestamp,
@@ -141,9 +141,8 @@ impl<'a> Choice<'a> {
     /// least used of them first; then the others; then those that are furthest in their warm-up. Of equals, as they
     /// are written.
     fn ranked(&self) -> Vec<Ranked<'a>> {
-        let active = self.sources.active(self.pool_name).iter();
-        let mut ranked: Vec<Ranked<'a>> = active
-            .filter(|name| self.sources.is_usable(name))
+        let usable = self.sources.usable(self.pool_name).iter();
+        let mut ranked: Vec<Ranked<'a>> = usable
             .map(|name| {
                 let path = self.paths.get(name);
                 let cap = path.and_then(|path| path.cap(self.terms)).map(|(cap, _)| cap);

@@ -1,6 +1,7 @@
 //! One site: its limits, its pools with what waits in them, its paths, its hosts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::message::{Failure, Lane, Priority, Timestamp};
@@ -48,12 +49,38 @@ impl SiteKind {
     }
 }
 
+/// Sources at a site, by name.
+pub(super) type Paths = HashMap<Arc<str>, Path, BuildHasherDefault<NameHasher>>;
+
+/// Hashes names of sources (FNV-1a), which the operator writes: nobody else can choose them to collide, and they are looked
+/// up many times for each message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.0 = (self.0 ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A destination.
 #[derive(Debug)]
 pub(super) struct Site<T> {
     pub(super) kind: SiteKind,
     pub(super) pools: BTreeMap<Arc<str>, SitePool<T>>,
-    pub(super) paths: HashMap<Arc<str>, Path>,
+    pub(super) paths: Paths,
     pub(super) hosts: HashMap<Arc<str>, HostSet>,
     /// Connections of all sources.
     pub(super) open: u32,
@@ -166,7 +193,7 @@ impl<T> Site<T> {
         Self {
             kind,
             pools: BTreeMap::new(),
-            paths: HashMap::new(),
+            paths: Paths::default(),
             hosts: HashMap::new(),
             open: 0,
             opens: after(minutely(limits.connections_per_minute_total)),

@@ -4,7 +4,6 @@
 //! standbys that took their place. A reload changes the base and keeps what still makes sense of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +39,8 @@ struct PoolState {
     changes: PoolChanges,
     active: Vec<Arc<str>>,
     standby: Vec<Arc<str>>,
+    /// Active ones that may send now: asked for each message, changed seldom.
+    usable: Vec<Arc<str>>,
     /// Place whose turn is next.
     turn: usize,
 }
@@ -128,7 +129,9 @@ impl Sources {
         let sources =
             sources.iter().map(|config| (Arc::clone(&config.name), state(config))).collect();
         let pools = pools.iter().map(|config| (Arc::clone(&config.name), PoolState::new(config)));
-        Self { sources, pools: pools.collect() }
+        let mut all = Self { sources, pools: pools.collect() };
+        all.refresh();
+        all
     }
 
     /// By another configuration: what has happened stays, as far as it still makes sense.
@@ -150,6 +153,7 @@ impl Sources {
                 pool.take_changes(before.changes.clone());
             }
         }
+        fresh.refresh();
         *self = fresh;
     }
 
@@ -194,6 +198,11 @@ impl Sources {
         self.pools.get(pool).map_or(&[], |pool| &pool.active)
     }
 
+    /// Those of them that may send now.
+    pub(super) fn usable(&self, pool: &str) -> &[Arc<str>] {
+        self.pools.get(pool).map_or(&[], |pool| &pool.usable)
+    }
+
     /// The sources that wait for a pool, in order.
     pub fn standby(&self, pool: &str) -> &[Arc<str>] {
         self.pools.get(pool).map_or(&[], |pool| &pool.standby)
@@ -201,14 +210,12 @@ impl Sources {
 
     /// Whether a source may send at all now.
     pub fn is_usable(&self, source: &str) -> bool {
-        self.sources
-            .get(source)
-            .is_some_and(|state| state.present && state.standing == Standing::Good)
+        self.sources.get(source).is_some_and(SourceState::is_usable)
     }
 
     /// Whether a source is active in a pool and may send.
     pub(super) fn serves(&self, source: &str, pool: &str) -> bool {
-        self.is_usable(source) && self.active(pool).iter().any(|name| **name == *source)
+        self.usable(pool).iter().any(|name| **name == *source)
     }
 
     /// Its configuration.
@@ -257,7 +264,7 @@ impl Sources {
 
     /// Whether some source of the pool may send and is `wanted`.
     pub fn any_usable(&self, pool: &str, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
-        self.active(pool).iter().any(|name| self.is_usable(name) && wanted(name))
+        self.usable(pool).iter().any(wanted)
     }
 
     /// Pools in which a source is active.
@@ -287,6 +294,7 @@ impl Sources {
         if let Some(state) = self.sources.get_mut(source) {
             state.present = false;
         }
+        self.refresh();
     }
 
     /// Looks again for those whose address was missing.
@@ -294,12 +302,14 @@ impl Sources {
         for state in self.sources.values_mut().filter(|state| !state.present) {
             state.present = present(&state.config);
         }
+        self.refresh();
     }
 
     /// Changes how a source stands. `false`: there is no such source.
     pub(super) fn set_standing(&mut self, source: &str, standing: Standing) -> bool {
         let Some(state) = self.sources.get_mut(source) else { return false };
         state.standing = standing;
+        self.refresh();
         true
     }
 
@@ -326,12 +336,15 @@ impl Sources {
                 pool.leave(source, now);
             }
         }
+        self.refresh();
         pools
     }
 
     /// A standby becomes active. `false`: it does not wait for that pool.
     pub(super) fn join(&mut self, pool: &str, source: &str) -> bool {
-        self.pools.get_mut(pool).is_some_and(|pool| pool.join(source))
+        let joined = self.pools.get_mut(pool).is_some_and(|pool| pool.join(source));
+        self.refresh();
+        joined
     }
 
     /// A source that had left its pools waits for them again.
@@ -344,6 +357,7 @@ impl Sources {
                 pools.push(Arc::clone(name));
             }
         }
+        self.refresh();
         pools
     }
 
@@ -363,18 +377,6 @@ impl Sources {
             standing: state.standing.clone(),
         };
         self.sources.values().map(row).collect()
-    }
-
-    /// Sources whose public address stands in the network of this one (IPv4 /24, IPv6 /48), itself included.
-    pub(super) fn netblock(&self, source: &str) -> Vec<Arc<str>> {
-        let Some(own) = self.sources.get(source).map(|state| network(state.config.public)) else {
-            return Vec::new();
-        };
-        self.sources
-            .values()
-            .filter(|state| network(state.config.public) == own)
-            .map(|state| Arc::clone(&state.config.name))
-            .collect()
     }
 
     /// Places of pools that a source has left and none has taken, with who left.
@@ -400,6 +402,22 @@ impl Sources {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.take_changes(changes);
         }
+        self.refresh();
+    }
+
+    /// Who may send has changed.
+    fn refresh(&mut self) {
+        let sources = &self.sources;
+        let usable = |name: &&Arc<str>| sources.get(*name).is_some_and(SourceState::is_usable);
+        for pool in self.pools.values_mut() {
+            pool.usable = pool.active.iter().filter(usable).cloned().collect();
+        }
+    }
+}
+
+impl SourceState {
+    fn is_usable(&self) -> bool {
+        self.present && self.standing == Standing::Good
     }
 }
 
@@ -410,6 +428,7 @@ impl PoolState {
             changes: PoolChanges::default(),
             active: config.sources.clone(),
             standby: config.standby.clone(),
+            usable: Vec::new(),
             turn: 0,
             config: Arc::clone(config),
         }
@@ -466,15 +485,6 @@ impl PoolState {
 
 fn has(list: &[Arc<str>], name: &str) -> bool {
     list.iter().any(|it| **it == *name)
-}
-
-fn network(address: IpAddr) -> (bool, [u8; 6]) {
-    let mut prefix = [0; 6];
-    match address {
-        IpAddr::V4(address) => prefix[..3].copy_from_slice(&address.octets()[..3]),
-        IpAddr::V6(address) => prefix.copy_from_slice(&address.octets()[..6]),
-    }
-    (address.is_ipv4(), prefix)
 }
 
 #[cfg(test)]
@@ -550,16 +560,5 @@ mod tests {
         all.reconfigure(&made, &[Arc::new(pool)], |_| true);
         assert_eq!(members(&all), ("b s2 s1".to_owned(), String::new()));
         assert_eq!((all.is_usable("b"), all.is_usable("s2")), (false, true));
-    }
-
-    #[test]
-    fn neighbours_stand_in_one_network() {
-        let mut made = [source("a"), source("b"), source("c")];
-        for (source, public) in made.iter_mut().zip(["192.0.2.1", "192.0.2.200", "192.0.3.1"]) {
-            Arc::get_mut(source).unwrap().public = public.parse().unwrap();
-        }
-        let all = Sources::new(&made, &[], |_| true);
-        assert_eq!(all.netblock("a").len(), 2);
-        assert_eq!(all.netblock("c").len(), 1);
     }
 }
