@@ -40,6 +40,8 @@ pub struct Figures {
     pub twice: u64,
     /// Recipients that were accepted for each place, and those of them that its server took.
     pub places: BTreeMap<u16, (u64, u64)>,
+    /// How often an operator released or resumed something.
+    pub acts: usize,
     /// How often a message was put back because of a limit of ours.
     pub postponed: u64,
     /// Recipients that wait at the end.
@@ -56,6 +58,7 @@ impl Figures {
             seconds: Vec::new(),
             twice: 0,
             places: BTreeMap::new(),
+            acts: 0,
             postponed: 0,
             waiting_recipients: 0,
         }
@@ -194,7 +197,7 @@ pub fn table(columns: &mut [Column]) -> String {
         let _ = writeln!(
             text,
             "{}: {} accepted, {} sent ({} of them twice, after a crash), {} refused, {} expired, {} wait; \
-             {blocks} blocks, {} swaps; \
+             {blocks} blocks, {} swaps, {} times an operator; \
              to deliver: median {median}, p90 {nine}, p99 {most}",
             column.name,
             total.accepted,
@@ -204,6 +207,7 @@ pub fn table(columns: &mut [Column]) -> String {
             total.expired,
             column.figures.waiting_recipients,
             total.swaps,
+            column.figures.acts,
         );
     }
     text

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mta::egress::{
-    Action, ConnectionId, Decision, DecisionKind, Destination, Egress, Health, Heard, Kept, Limits,
-    Pull, Refused, Said, Saving, Settings, SiteKind, SiteView, Sources, Waits,
+    Action, ConnectionId, Decision, DecisionKind, Destination, Egress, Halted, Health, Heard, Kept,
+    Limits, PathLever, Pull, Refused, Said, Saving, Settings, SiteKind, SiteView, Sources, Waits,
 };
 use mta::message::{Failure, Lane, Priority, Timestamp};
 use mta::queue::schedule::Schedule;
@@ -315,6 +315,35 @@ impl Relay {
         self.tell();
         let stranded = self.egress.take_stranded();
         assert!(stranded.is_empty(), "no pool is ever left without a source");
+    }
+
+    /// What waits for a person: paths that are suspended, and domains and campaigns that are halted, until somebody
+    /// says otherwise. An operator has asked for a ban to be lifted, or mended what was to be mended, and tries
+    /// it. Returns how often.
+    pub fn operate(&mut self, now: Timestamp) -> usize {
+        let halts = self.egress.halts(now).into_iter().filter(|(.., halt)| halt.until().is_none());
+        let halts: Vec<(Arc<str>, Halted)> = halts.map(|(site, what, _)| (site, what)).collect();
+        let mut acts = halts.len();
+        for (site, what) in halts {
+            let (Halted::Domain(name) | Halted::Campaign(name)) = what;
+            let released = self.egress.release(&site, &name, "it was mended", now);
+            assert!(released.is_ok(), "{released:?}");
+        }
+        for place in 0..self.destinations.len() {
+            let to = self.destinations[place].clone();
+            for path in self.view(place, now).paths {
+                if !matches!(path.health, Health::Suspended { until: None, .. }) {
+                    continue;
+                }
+                let lever = PathLever::Resume { why: "the ban was lifted".to_owned() };
+                let name = &path.source.name;
+                let resumed = self.egress.pull_path_lever(&to.site, &to.kind, name, lever, now);
+                assert!(resumed.is_ok(), "{resumed:?}");
+                acts += 1;
+            }
+        }
+        self.tell();
+        acts
     }
 
     /// Sites where something waits.

@@ -41,6 +41,8 @@ const SWEPT_EVERY: u64 = 6;
 const BALANCED_EVERY: u64 = 30;
 /// A site that waits is looked at no oftener than dispatch does.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When an operator looks after what waits for one.
+const MORNING: Duration = Duration::from_hours(9);
 /// Time until something is on disk.
 pub const SYNC: Duration = Duration::from_millis(10);
 /// A relay that lost its power is up again after this.
@@ -71,6 +73,8 @@ pub enum Event {
     House(u64),
     /// A day ends.
     Midnight,
+    /// An operator comes to work.
+    Morning,
     /// The power goes.
     Crash,
 }
@@ -146,6 +150,7 @@ impl Simulation {
         simulation.at(simulation.traffic.next_at(), Event::Arrival);
         simulation.at(START.after(HOUSE_EVERY), Event::House(1));
         simulation.at(START.after(DAY), Event::Midnight);
+        simulation.at(START.after(MORNING), Event::Morning);
         simulation
     }
 
@@ -212,6 +217,11 @@ impl Simulation {
             Event::Midnight => {
                 self.at(self.now.after(DAY), Event::Midnight);
                 self.figures.midnight(self.letters.count(), self.relay.swaps(), self.now);
+            }
+            Event::Morning => {
+                self.at(self.now.after(DAY), Event::Morning);
+                self.figures.acts += self.relay.operate(self.now);
+                self.check_decisions();
             }
             Event::Crash => self.crash(),
             // Of a life that has ended.
