@@ -80,3 +80,21 @@ fn a_domain_block_causes_no_swap() {
     let total = simulation.figures.total();
     assert!(total.sent * 100 > total.accepted * 85, "the other domains go on: {total:?}");
 }
+
+/// The shared list names the first source: it leaves the pool, the others carry its mail, and one standby takes its place.
+#[test]
+fn a_listed_source_is_replaced_and_the_mail_goes_on() {
+    let mut internet = Internet::draw(TUNING.start, SMALL, START);
+    for provider in 0..2 {
+        internet.list.report(address(0), provider, START);
+    }
+    let simulation = told(internet);
+    for kind in ["quarantined", "swapped"] {
+        assert_eq!(decided(&simulation, kind), 1, "{:?}", simulation.relay.decided);
+    }
+    let google = &simulation.internet.providers[0];
+    let taken = google.addresses.get(&address(0)).map_or(0, |known| known.conduct.accepted);
+    assert!(taken < 500, "{taken} recipients from a source that is listed");
+    let total = simulation.figures.total();
+    assert!(total.sent * 100 > total.accepted * 97, "{total:?}");
+}
