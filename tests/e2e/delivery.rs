@@ -141,7 +141,8 @@ async fn servers_that_talk_nonsense_are_passed_over() {
 #[tokio::test]
 async fn tls_that_is_broken_is_done_without_where_nobody_requires_it() {
     let port = mx_port(60..61);
-    let broken = Behaviour { tls: tls("mx.t.example"), broken_tls: true, ..Behaviour::default() };
+    let broken =
+        Behaviour { tls: tls("mx.t.example"), broken_tls: u32::MAX, ..Behaviour::default() };
     let hosts = hosts(port, 60, vec![broken]);
     let world =
         World::start("t.example MX 10 mx.t.example\nmx.t.example A 127.0.1.60", port, "").await;

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
+mod advice;
 mod blocklists;
 mod classify;
 mod cli;

@@ -25,6 +25,7 @@ struct Meant {
     waits: u8,
     not_before: Option<Duration>,
     same_source: bool,
+    other_source: bool,
 }
 
 impl Simulation {
@@ -202,12 +203,13 @@ impl Simulation {
                     check_failed(reply, &verdict);
                     continue;
                 }
-                Mail::Wait | Mail::Retry(None) => None,
+                Mail::Wait | Mail::AtOnce | Mail::Retry(None) => None,
                 Mail::Retry(after) => after,
             };
             meant.waits |= mask;
             meant.not_before = meant.not_before.max(after);
             meant.same_source |= verdict.actions.contains(&Advice::SameSource);
+            meant.other_source |= verdict.actions.contains(&Advice::OtherSource);
         }
         meant
     }
@@ -231,6 +233,7 @@ impl Simulation {
             if meant.waits != 0 {
                 letter.last_source = Some(number_of(source));
                 letter.same_source = meant.same_source;
+                letter.other_source = meant.other_source;
             }
         }
         if meant.waits != 0 {

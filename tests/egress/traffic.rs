@@ -46,6 +46,8 @@ pub struct Letter {
     pub last_source: Option<u8>,
     /// It must go again from there.
     pub same_source: bool,
+    /// It must not go from there again.
+    pub other_source: bool,
     /// It was given back once because the connection ended.
     pub given_back: bool,
 }
@@ -104,6 +106,7 @@ impl Traffic {
             attempts: 0,
             last_source: None,
             same_source: false,
+            other_source: false,
             given_back: false,
         }
     }

@@ -44,6 +44,10 @@ impl Item for Waiting {
     fn refused_source(&self) -> Option<&str> {
         self.letter.last_source.map(|source| NAMES[usize::from(source)])
     }
+
+    fn other_source(&self) -> bool {
+        self.letter.other_source
+    }
 }
 
 /// What a message is part of.

@@ -19,8 +19,8 @@ use crate::certificate::Certificate;
 pub struct Behaviour {
     /// Offers STARTTLS.
     pub tls: Option<TlsAcceptor>,
-    /// Breaks off every TLS handshake.
-    pub broken_tls: bool,
+    /// Breaks off so many TLS handshakes.
+    pub broken_tls: u32,
     /// Waits before each reply.
     pub delay: Duration,
     /// Says 450 to the first attempt of each (source, sender, recipient).
@@ -43,6 +43,12 @@ pub struct Behaviour {
     pub silent: bool,
     /// Says 421 and closes after so many messages of a connection.
     pub close_after: Option<u32>,
+    /// Says 452 to recipients of a transaction beyond so many.
+    pub recipients_max: Option<usize>,
+    /// Says 451 to MAIL after so many messages of a connection, and stays.
+    pub messages_max: Option<u32>,
+    /// Says 530 to MAIL in clear.
+    pub tls_required: bool,
     /// Offered beside the rest; CHUNKING, DSN and SMTPUTF8 are honoured where they are.
     pub offers: Vec<&'static str>,
     /// Does not offer 8BITMIME.
@@ -90,6 +96,7 @@ struct Records {
     /// MAIL seen, by source.
     mails: HashMap<IpAddr, u32>,
     vanished: u32,
+    handshakes: u32,
     deferred: u64,
     refused: u64,
     /// RCPT seen.
@@ -288,7 +295,7 @@ impl Session {
                 Next::StartTls => {
                     self.say(&mut stream, "220 go").await;
                     let Some(acceptor) = self.behaviour.tls.clone() else { return };
-                    if self.behaviour.broken_tls {
+                    if self.breaks_tls() {
                         return;
                     }
                     let Ok(encrypted) = acceptor.accept(stream).await else { return };
@@ -300,6 +307,12 @@ impl Session {
                 Next::Vanish => return,
             }
         }
+    }
+
+    fn breaks_tls(&self) -> bool {
+        let mut records = lock(&self.records);
+        records.handshakes += 1;
+        records.handshakes <= self.behaviour.broken_tls
     }
 
     fn command(&mut self, line: &str) -> Next {
@@ -329,6 +342,12 @@ impl Session {
             }
             if let Some(reply) = &self.behaviour.mail_reply {
                 return Next::Reply(reply.clone());
+            }
+            if self.behaviour.tls_required && !self.tls {
+                return Next::Reply("530 5.7.0 Must issue a STARTTLS command first".to_owned());
+            }
+            if self.behaviour.messages_max.is_some_and(|most| self.taken >= most) {
+                return Next::Reply("451 4.7.0 Max message per connection reached".to_owned());
             }
             if self.sender.is_some() {
                 return Next::Reply("503 5.5.1 nested MAIL".to_owned());
@@ -391,6 +410,10 @@ impl Session {
         if self.behaviour.refuse.as_ref().is_some_and(|prefix| recipient.starts_with(prefix)) {
             records.refused += 1;
             return "550 5.1.1 no such user here".to_owned();
+        }
+        if self.behaviour.recipients_max.is_some_and(|most| self.recipients.len() >= most) {
+            records.deferred += 1;
+            return "452 4.5.3 Too many recipients".to_owned();
         }
         if self.behaviour.greylist {
             let triplet = (self.from, sender, recipient.clone());

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use prometheus::Histogram;
 use relay_config::config::Source;
+use relay_config::responses::{Action, Verdict};
 use tokio::sync::Notify;
 
 use crate::egress::{ConnectionId, Pull};
@@ -62,13 +63,21 @@ struct Link {
     carried: u32,
     /// … in so many transactions.
     transactions: u32,
+    /// The server takes nothing in clear, as this is.
+    too_clear: bool,
 }
 
 impl Link {
-    /// It has carried what the server said that it takes over one connection (RFC 9422).
+    /// It has carried what the server said that it takes over one connection (RFC 9422), or will take nothing.
     fn is_spent(&self) -> bool {
         let most = self.connection.capabilities.transactions_max;
-        most.is_some_and(|most| self.transactions >= most)
+        self.too_clear || most.is_some_and(|most| self.transactions >= most)
+    }
+
+    /// The server has said that it takes no more over this connection, which has carried other mail. (One that
+    /// says so of the first says it of any: that is a failed attempt.)
+    fn is_worn(&self, verdicts: &[Option<Verdict>]) -> bool {
+        self.carried > 1 && asks_for(verdicts, Action::Reconnect)
     }
 }
 
@@ -94,7 +103,8 @@ impl Dispatch {
             Err(failure) => return self.not_opened(id, &route, &source, &failure).await,
         };
         self.state().egress.opened(id, self.queue.now());
-        let mut link = Link { id, route, source, connection, carried: 0, transactions: 0 };
+        let mut link =
+            Link { id, route, source, connection, carried: 0, transactions: 0, too_clear: false };
         let usable = self.work(&mut link, &waker).await;
         // The server counts the connection until it is closed, so it leaves our books after that;
         // what waits need not wait for goodbyes.
@@ -204,7 +214,7 @@ impl Dispatch {
         mut ready: Ready,
         (most, per_message): (u32, Option<u32>),
     ) -> bool {
-        let context = Context {
+        let mut context = Context {
             mx: Some(link.connection.host.clone()),
             source: Some(link.source.name.to_string()),
             tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
@@ -227,11 +237,7 @@ impl Dispatch {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         recipients.truncate(most);
         let count = recipients.len();
-        let batch = self.connector.delivery.get().recipients_per_transaction;
-        let batch = batch.min(per_message.unwrap_or(u32::MAX));
-        let batch = usize::try_from(batch).unwrap_or(usize::MAX);
-        let offered = &link.connection.capabilities;
-        let batch = batch.min(offered.recipients_max.unwrap_or(usize::MAX));
+        let batch = self.recipients_at_a_time(link, per_message);
         let mut outcomes = Vec::with_capacity(recipients.len());
         let mut usable = true;
         for (number, batch) in recipients.chunks(batch).enumerate() {
@@ -255,6 +261,11 @@ impl Dispatch {
         let pool = self.pool_of(&self.state(), &ready);
         let (source, transactions) = (&link.source.name, link.transactions);
         let way = Way { route: &link.route, source, pool: &pool, transactions };
+        context.spent = link.is_worn(&verdicts);
+        link.too_clear = link.connection.tls.is_none() && asks_for(&verdicts, Action::RequireTls);
+        if link.too_clear {
+            self.connector.tls.remember_wanted(&link.connection.host, self.queue.now());
+        }
         self.hear(&ready, &way, &outcomes, &verdicts);
         if broken(&outcomes).is_some()
             && let Some(again) = Self::elsewhere(link, &mut ready, &outcomes)
@@ -271,6 +282,14 @@ impl Dispatch {
         }
         self.conclude(ready, outcomes, verdicts, context, Some(&body.pieces)).await;
         usable
+    }
+
+    /// Recipients of one transaction: by what we, the provider's limits and the server say.
+    fn recipients_at_a_time(&self, link: &Link, per_message: Option<u32>) -> usize {
+        let most = self.connector.delivery.get().recipients_per_transaction;
+        let most = most.min(per_message.unwrap_or(u32::MAX));
+        let offered = link.connection.capabilities.recipients_max.unwrap_or(usize::MAX);
+        usize::try_from(most).unwrap_or(usize::MAX).min(offered)
     }
 
     fn begin_another(&self, id: ConnectionId) -> bool {
@@ -320,6 +339,10 @@ impl Dispatch {
         ready.hosts_failed += 1;
         Some(if left { Again::NewConnection } else { Again::OtherHost })
     }
+}
+
+fn asks_for(verdicts: &[Option<Verdict>], action: Action) -> bool {
+    verdicts.iter().flatten().any(|verdict| verdict.actions.contains(&action))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

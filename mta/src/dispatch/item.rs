@@ -12,13 +12,15 @@ pub(super) struct Waiting {
     pub(super) ready: Ready,
     /// It must go again from the source of its last attempt: a greylisting server knows it from there.
     same_source: bool,
+    /// It must not go from there again: the server has said that it takes nothing from it for good.
+    other_source: bool,
 }
 
 impl Waiting {
     /// What its last attempt was told decides from where it goes again.
     pub(super) fn new(ready: Ready, classifier: &Classifier) -> Self {
         let last = ready.delivery.last.as_ref().filter(|last| last.source.is_some());
-        let same_source = last.is_some_and(|last| {
+        let actions = last.map(|last| {
             let said = Said {
                 code: last.reply.code,
                 enhanced: last.reply.enhanced.map(|it| (it.class, it.subject, it.detail)),
@@ -26,9 +28,12 @@ impl Waiting {
                 phase: Some(Phase::Rcpt),
                 provider: None,
             };
-            classifier.classify(&said).actions.contains(&Action::SameSource)
+            classifier.classify(&said).actions
         });
-        Self { ready, same_source }
+        let wants = |action| actions.as_ref().is_some_and(|actions| actions.contains(&action));
+        let same_source = wants(Action::SameSource);
+        let other_source = wants(Action::OtherSource);
+        Self { ready, same_source, other_source }
     }
 
     fn last_source(&self) -> Option<&str> {
@@ -55,6 +60,10 @@ impl Item for Waiting {
 
     fn refused_source(&self) -> Option<&str> {
         self.last_source()
+    }
+
+    fn other_source(&self) -> bool {
+        self.other_source
     }
 }
 

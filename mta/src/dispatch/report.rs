@@ -79,7 +79,11 @@ impl Dispatch {
         let now = self.queue.now();
         let means: Vec<Option<Mail>> =
             verdicts.iter().map(|it| it.as_ref().map(|verdict| verdict.mail)).collect();
-        let through = Through { source: context.source.clone(), mx: context.mx.clone() };
+        let through = Through {
+            source: context.source.clone(),
+            mx: context.mx.clone(),
+            spent: context.spent,
+        };
         let changes = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             let schedule = &self.queue.options().schedule;

@@ -151,6 +151,7 @@ impl<T: Item> Egress<T> {
                 | Action::Split
                 | Action::Move(_)
                 | Action::FreezeWarmUp
+                | Action::StepBack
                 | Action::SlowRamp
                 | Action::ResolveAgain
                 | Action::RequireTls => {}
@@ -440,6 +441,7 @@ fn for_warm_up(verdict: &Verdict) -> warm_up::Heard {
     let source = blames_source(verdict);
     match verdict.category {
         Category::IpBlock | Category::IpReputation if source => Heard::ReputationHit,
+        _ if verdict.actions.contains(&Action::StepBack) => Heard::ReputationHit,
         _ if verdict.actions.contains(&Action::FreezeWarmUp) => Heard::Freeze,
         Category::RateLimit if source => Heard::Trouble,
         _ if verdict.mail == Mail::Fail => Heard::Bounced,

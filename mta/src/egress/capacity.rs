@@ -144,8 +144,8 @@ impl<T: Item> Egress<T> {
         (days > 0).then(|| day.closes.after(Duration::from_millis(days * DAY_MILLIS)))
     }
 
-    /// What waits is expected so late that it would expire first: an operator should know now. Told once an
-    /// hour for each site.
+    /// What waits is expected so late that it would expire first, or after the send window of today: an operator
+    /// should know now. Told once an hour for each site.
     pub fn alert_of_delay(
         &mut self,
         to: &Destination,
@@ -153,21 +153,37 @@ impl<T: Item> Egress<T> {
         (expected, expires): (Timestamp, Timestamp),
         now: Timestamp,
     ) {
-        if expected < expires || !self.blames.may_alert("late", &to.site, now) {
+        let day = self.sources.day_of(pool, now);
+        let has_window = day.closes < day.ends;
+        let expires_first = expected >= expires;
+        let late = expires_first || (has_window && expected > day.closes);
+        let key = if expires_first { "late" } else { "after the window" };
+        if !late || !self.blames.may_alert(key, &to.site, now) {
             return;
         }
         let waiting =
             self.sites.get(&to.site).and_then(|site| site.pools.get(pool)).map_or(0, |state| {
                 state.put_back.waiting(now) + u64::try_from(state.waiting).unwrap_or(0)
             });
-        let text = format!(
-            "about {waiting} recipients wait for {}, and what {pool} may send there in a day carries the last of them on {}: \
-             mail accepted now expires on {} before its turn. Send less to this destination at a time, declare sources \
-             that are warm (`warm`, `warm_since`), raise `delivery.expire_after`, or send from a pool that is warm",
+        let begin = format!(
+            "about {waiting} recipients wait for {}, and what {pool} may send there in a day carries the last of them on {}",
             to.site,
-            expected.to_rfc3339(),
-            expires.to_rfc3339()
+            expected.to_rfc3339()
         );
+        let mend = "send less to this destination at a time, declare sources that are warm (`warm`, `warm_since`)";
+        let text = if expires_first {
+            let expires = expires.to_rfc3339();
+            format!(
+                "{begin}: mail accepted now expires on {expires} before its turn. To mend it, {mend}, raise \
+                 `delivery.expire_after`, or send from a pool that is warm"
+            )
+        } else {
+            let closes = day.closes.to_rfc3339();
+            format!(
+                "{begin}: after the send window of today, which closes on {closes}. What is wanted today must go from a \
+                 pool that is warm, or with a later `send_window`; for the days to come, {mend}"
+            )
+        };
         let decision = Decision::new(DecisionKind::Late, text).site(&to.site).pool(pool);
         self.decisions.push(decision);
     }
@@ -212,9 +228,10 @@ pub(super) fn bounds_a_day(limits: &Limits, rules: Option<&Rules>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use relay_config::config::{Rotation, WarmUpSchedule, Warmth};
+    use relay_config::config::{Rotation, SendWindow, WarmUpSchedule, Warmth};
 
-    use super::super::examples::{pool_of, source};
+    use super::super::examples::{Mail, pool_of, settings, source};
+    use super::super::{SiteKind, Sources};
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_764_028_800_000);
@@ -232,6 +249,30 @@ mod tests {
             *source = Arc::new(Source { warmth: Warmth::Warm, ..(**source).clone() });
         }
         assert_eq!(day_of_pools(&[pool], &sources, NOW)[0].sentence(), None);
+    }
+
+    #[test]
+    fn an_operator_hears_of_what_does_not_go_in_the_window_of_today() {
+        let told = |window: &str, expected: Timestamp, expires: Timestamp| {
+            let send_window = SendWindow::parse(window).unwrap();
+            let warm_up = Some(WarmUpSchedule::built_in());
+            let made = Pool { send_window, warm_up, ..pool_of("p", &["a"], Rotation::Adaptive) };
+            let sources = Sources::new(&[source("a")], &[Arc::new(made)], |_| true);
+            let mut egress: Egress<Mail> = Egress::new(sources, settings("", 100), NOW);
+            let to =
+                Destination { site: "google".into(), host_set: "mx".into(), kind: SiteKind::Mx };
+            for _ in 0..2 {
+                egress.alert_of_delay(&to, &"p".into(), (expected, expires), NOW);
+            }
+            egress.take_decisions().into_iter().map(|decision| decision.text).collect::<Vec<_>>()
+        };
+        let hours = |count| NOW.after(Duration::from_hours(count));
+        let window = told("08:00-20:00 UTC", hours(44), hours(100));
+        assert!(window.len() == 1 && window[0].contains("send window of today"), "{window:?}");
+        let both = told("08:00-20:00 UTC", hours(44), hours(30));
+        assert!(both.len() == 1 && both[0].contains("expires"), "{both:?}");
+        assert_eq!(told("08:00-20:00 UTC", hours(19), hours(100)), [""; 0]);
+        assert_eq!(told("00:00-24:00 UTC", hours(44), hours(100)), [""; 0]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) struct Mail {
     pub(super) campaign: &'static str,
     pub(super) same: Option<&'static str>,
     pub(super) refused: Option<&'static str>,
+    pub(super) other: bool,
 }
 
 impl Mail {
@@ -42,6 +43,10 @@ impl Item for Mail {
 
     fn refused_source(&self) -> Option<&str> {
         self.refused
+    }
+
+    fn other_source(&self) -> bool {
+        self.other
     }
 }
 

@@ -16,4 +16,7 @@ pub trait Item {
 
     /// The source of the attempt before, which was refused.
     fn refused_source(&self) -> Option<&str>;
+
+    /// It must not go from there again, as long as the pool has another.
+    fn other_source(&self) -> bool;
 }

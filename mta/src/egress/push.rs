@@ -160,6 +160,12 @@ impl<T: Item> Egress<T> {
                 return Some(same);
             }
         }
+        if let Some(refused) = item.refused_source().filter(|_| item.other_source()) {
+            let choice = Choice::at(site, state, &self.sources, pool, terms, now);
+            if let Some(other) = choice.other_than(refused, may) {
+                return Some(other);
+            }
+        }
         if self.sources.rotation(pool) != Rotation::RoundRobin {
             // Mail that is urgent, or was refused before, goes from where it is best known.
             let ordinary = priority <= Priority::default() && item.refused_source().is_none();

@@ -137,6 +137,17 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// The first source but this one that `may` send soon; or else the first but this one.
+    pub(super) fn other_than(
+        &self,
+        refused: &str,
+        may: impl Fn(&Arc<str>) -> bool,
+    ) -> Option<Arc<str>> {
+        let ranked = self.ranked();
+        let others = || ranked.iter().map(|it| it.name).filter(|name| ***name != *refused);
+        others().find(|name| may(name)).or_else(|| others().next()).cloned()
+    }
+
     /// The sources in the order in which they are used: as many of those that have no cap as get enough each, the
     /// least used of them first; then the others; then those that are furthest in their warm-up. Of equals, as they
     /// are written.

@@ -278,6 +278,19 @@ fn mail_that_was_greylisted_goes_again_from_the_same_source() {
 }
 
 #[test]
+fn mail_that_a_server_takes_from_another_source_only_goes_from_another() {
+    let mut world = world(3, TWO_OF_FIVE, 100);
+    let other = Mail { refused: Some("ip-0"), other: true, ..Mail::new(1) };
+    world.push_to(&to("mx.x.pe"), key(), other.clone()).unwrap();
+    let open = world.open();
+    assert_eq!(open.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), ["ip-1"]);
+    // A pool that has no other does what it can.
+    let mut alone = self::world(1, TWO_OF_FIVE, 100);
+    alone.push_to(&to("mx.x.pe"), key(), other).unwrap();
+    assert_eq!(alone.open()[0].1, "ip-0");
+}
+
+#[test]
 fn a_quiet_site_is_forgotten() {
     let mut world = world(1, TWO_OF_FIVE, 100);
     world.push(0..1);

@@ -40,6 +40,7 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("remembered_paths", "no more of what was known of sources at silent sites is remembered"),
     ("routes", "no more routes are remembered; they are looked up again"),
     ("told_paths", "an answer about sources tells no more paths"),
+    ("wanted_tls", "no more hosts that refuse mail in clear are remembered"),
 ];
 
 #[cfg(test)]

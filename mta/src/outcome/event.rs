@@ -24,6 +24,8 @@ pub struct Context {
     pub tls: Option<String>,
     /// The server offers DSN (RFC 3461): what senders asked to be told was passed on to it.
     pub dsn: bool,
+    /// The connection had carried enough, and another takes more.
+    pub spent: bool,
 }
 
 /// One event for each recipient that was waiting. `verdicts` are those of the transitions, in their

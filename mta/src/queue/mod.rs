@@ -5,7 +5,7 @@
 
 mod accept;
 mod bodies;
-mod due;
+pub mod due;
 mod expiry;
 mod figures;
 pub mod inspect;

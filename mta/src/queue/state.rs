@@ -45,6 +45,8 @@ pub struct Through {
     pub source: Option<String>,
     /// Host that was spoken to.
     pub mx: Option<String>,
+    /// The connection had carried enough, and another takes more.
+    pub spent: bool,
 }
 
 /// An attempt has ended: `outcomes` are those of the waiting recipients, in their order, and `means` what the
@@ -67,18 +69,26 @@ pub fn attempted(
     let hint = hint(&outcomes);
     let not_begun = waiting(delivery).count() > outcomes.len();
     let mut means = means.iter().copied().chain(std::iter::repeat(None));
+    let mut only_at_once = true;
     let changes = change(delivery, outcomes, |outcome| {
         let means = means.next().flatten();
-        match outcome {
+        let state = match outcome {
             Outcome::Delivered(_) => RecipientState::Delivered,
             Outcome::Failed(failure) => becomes(failure, means),
-        }
+        };
+        only_at_once &= state != RecipientState::Queued || means == Some(Mail::AtOnce);
+        state
     });
     let waiting = changes.iter().find(|change| change.state == RecipientState::Queued);
-    if waiting.is_some() || !not_begun {
+    // So many at a time, said the server: it was no failed attempt, if it took some.
+    let progress = through.spent || changes.iter().any(|it| it.state == RecipientState::Delivered);
+    let at_once = progress && only_at_once;
+    let was_attempt = if waiting.is_some() { !at_once } else { !not_begun };
+    if was_attempt {
         delivery.attempts = delivery.attempts.saturating_add(1);
     }
     let next = match waiting {
+        Some(_) if at_once => Some(now),
         Some(_) => {
             let next = schedule.next(delivery.attempts, hint, now, random);
             Some(not_before.map_or(next, |earliest| earliest.max(next)))
@@ -264,6 +274,30 @@ mod tests {
         let changes = attempt(&mut deferred, vec![delivered(), failed(Retry::Later(None))]);
         assert_eq!(changes.next, Some(Timestamp::from_millis(301_000)));
         assert_eq!(deferred.attempts, 1);
+    }
+
+    #[test]
+    fn what_a_server_takes_only_so_much_of_goes_on_at_once_if_it_took_some() {
+        let schedule = Schedule { delays: vec![Duration::from_mins(5)], jitter: 0.0 };
+        let now = Timestamp::from_millis(1000);
+        let check = |outcomes: Vec<Outcome>, means: &[Option<Mail>], spent, expected| {
+            let mut all = delivery(outcomes.len());
+            let through = Through { spent, ..Through::default() };
+            let mut random = StdRng::seed_from_u64(1);
+            let changes =
+                attempted(&mut all, outcomes, means, through, &schedule, now, &mut random);
+            let next = changes.next.map(|next| next.since(now));
+            assert_eq!((next, all.attempts), expected);
+        };
+        let later = || failed(Retry::Later(None));
+        let schedule = (Some(Duration::from_mins(5)), 1);
+        let (at_once, ordinary) = (Some(Mail::AtOnce), Some(Mail::Retry(None)));
+        check(vec![delivered(), later()], &[None, at_once], false, (Some(Duration::ZERO), 0));
+        check(vec![later()], &[at_once], true, (Some(Duration::ZERO), 0));
+        check(vec![later(), later()], &[at_once, at_once], false, schedule);
+        check(vec![delivered(), later(), later()], &[None, at_once, ordinary], false, schedule);
+        check(vec![delivered(), later(), later()], &[None, at_once, None], false, schedule);
+        check(vec![delivered(), failed(Retry::Never)], &[None, None], false, (None, 1));
     }
 
     #[test]

@@ -187,7 +187,8 @@ impl Connector {
         let login = login.map_err(trouble::credentials)?;
         let now: Timestamp = self.clock.now();
         let mut wish = route.tls;
-        if wish == TlsWish::WhenOffered && self.tls.is_broken(&host.name, now) {
+        let wanted = self.tls.is_wanted(&host.name, now);
+        if wish == TlsWish::WhenOffered && !wanted && self.tls.is_broken(&host.name, now) {
             wish = TlsWish::Never;
         }
         let mut opening = Opening::new(&source.helo, wish, login.clone());
@@ -203,7 +204,7 @@ impl Connector {
                 wire.open(&mut opening, Some(first)).await?;
                 Ok(Self::opened(wire, opening, host, Some(description)))
             }
-            Err(error) if wish == TlsWish::Always => {
+            Err(error) if wish == TlsWish::Always || wanted => {
                 Err(trouble::tls(format!("TLS with {}: {error}", host.name)))
             }
             Err(error) => {

@@ -30,6 +30,10 @@ use super::timeouts;
 
 /// Hosts whose broken TLS is remembered.
 const BROKEN_MAX: usize = 10_000;
+/// Hosts that are remembered to want TLS.
+const WANTED_MAX: usize = 10_000;
+/// How long: who has asked for TLS once seldom takes that back, and a month later is asked again.
+const WANTED_MEMORY: Duration = Duration::from_hours(24 * 30);
 
 static HANDSHAKES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "TLS handshakes with servers, by version or why there was none";
@@ -52,6 +56,7 @@ pub struct TlsClients {
     unverified: TlsConnector,
     verified: TlsConnector,
     broken: Mutex<HashMap<String, Timestamp>>,
+    wanted: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl TlsClients {
@@ -72,7 +77,8 @@ impl TlsClients {
         Self {
             unverified: TlsConnector::from(Arc::new(unverified)),
             verified: TlsConnector::from(Arc::new(verified)),
-            broken: Mutex::new(HashMap::new()),
+            broken: Mutex::default(),
+            wanted: Mutex::default(),
         }
     }
 
@@ -99,22 +105,47 @@ impl TlsClients {
 
     /// Remembers that the host's TLS does not work.
     pub fn remember_broken(&self, host: &str, memory: Duration, now: Timestamp) {
-        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        if broken.len() >= BROKEN_MAX {
-            broken.retain(|_, until| *until > now);
-            if broken.len() >= BROKEN_MAX {
-                limit_hit("broken_tls");
-                return;
-            }
-        }
-        broken.insert(host.to_owned(), now.after(memory));
+        remember(&self.broken, host, now.after(memory), now, (BROKEN_MAX, "broken_tls"));
     }
 
     /// Whether the host's TLS did not work a while ago.
     pub fn is_broken(&self, host: &str, now: Timestamp) -> bool {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        broken.get(host).is_some_and(|until| *until > now)
+        is_remembered(&self.broken, host, now)
     }
+
+    /// Remembers that the host has refused mail because it came in clear.
+    pub fn remember_wanted(&self, host: &str, now: Timestamp) {
+        let until = now.after(WANTED_MEMORY);
+        remember(&self.wanted, host, until, now, (WANTED_MAX, "wanted_tls"));
+    }
+
+    /// Whether the host refuses mail in clear: then broken TLS is no reason to send it so.
+    pub fn is_wanted(&self, host: &str, now: Timestamp) -> bool {
+        is_remembered(&self.wanted, host, now)
+    }
+}
+
+fn remember(
+    hosts: &Mutex<HashMap<String, Timestamp>>,
+    host: &str,
+    until: Timestamp,
+    now: Timestamp,
+    (most, limit): (usize, &'static str),
+) {
+    let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
+    if hosts.len() >= most {
+        hosts.retain(|_, until| *until > now);
+        if hosts.len() >= most {
+            limit_hit(limit);
+            return;
+        }
+    }
+    hosts.insert(host.to_owned(), until);
+}
+
+fn is_remembered(hosts: &Mutex<HashMap<String, Timestamp>>, host: &str, now: Timestamp) -> bool {
+    let hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
+    hosts.get(host).is_some_and(|until| *until > now)
 }
 
 impl Default for TlsClients {

@@ -60,6 +60,8 @@ pub struct Verdict {
 pub enum Mail {
     /// It is tried again; not before this time, or as the schedule says.
     Retry(Option<Duration>),
+    /// It goes on at once where there was progress: the server takes so much at a time, and no more.
+    AtOnce,
     /// It stays queued, also where the reply was permanent: the recipient was not judged. It goes
     /// on once what is blamed is free again, or from another source.
     Wait,
@@ -221,7 +223,7 @@ impl Compiled {
 fn mail(said: &Said<'_>, scope: &[Blame], actions: &[Action]) -> Mail {
     let retry = actions.iter().find_map(|action| match action {
         Action::Retry { after } => Some(Mail::Retry(*after)),
-        Action::Split | Action::Reconnect => Some(Mail::Retry(None)),
+        Action::Split | Action::Reconnect => Some(Mail::AtOnce),
         _ => None,
     });
     let ends = |action: &Action| matches!(action, Action::Fail { .. });
@@ -248,10 +250,11 @@ fn mail(said: &Said<'_>, scope: &[Blame], actions: &[Action]) -> Mail {
 }
 
 impl Mail {
-    /// `retry`, `wait` or `fail`.
+    /// `retry`, `at-once`, `wait` or `fail`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Retry(_) => "retry",
+            Self::AtOnce => "at-once",
             Self::Wait => "wait",
             Self::Fail => "fail",
         }
@@ -263,6 +266,9 @@ impl Mail {
             Self::Retry(None) => "the message is tried again on schedule".to_owned(),
             Self::Retry(Some(after)) => {
                 format!("the message is tried again after {}, not before", span(after))
+            }
+            Self::AtOnce => {
+                "the message goes on at once where the server took something before, or else on schedule".to_owned()
             }
             Self::Wait => "the message stays queued: the recipient was not judged".to_owned(),
             Self::Fail => "the message ends for this recipient and is reported".to_owned(),

@@ -175,7 +175,7 @@ fn actions(f: &mut Fields<'_>) -> Vec<Action> {
     let written = f.required(
         "action",
         "\"slow\"",
-        "What is done, one word or a list: `suppress`, `soft-suppress`, `fail`, `retry`, `same-source`, `other-source`, `split`, `reconnect`, `slow`, `fewer-connections`, `suspend`, `freeze-warm-up`, `check-listing`, `halt-domain`, `slow-ramp`, `halt-campaign`, `resolve-again`, `require-tls`.",
+        "What is done, one word or a list: `suppress`, `soft-suppress`, `fail`, `retry`, `same-source`, `other-source`, `split`, `reconnect`, `slow`, `fewer-connections`, `suspend`, `freeze-warm-up`, `step-back`, `check-listing`, `halt-domain`, `slow-ramp`, `halt-campaign`, `resolve-again`, `require-tls`.",
         words(ActionWord::WORDS),
     );
     let measures = Measures {
@@ -248,6 +248,7 @@ fn action(word: ActionWord, measures: &Measures) -> Option<Action> {
         ActionWord::FewerConnections => Action::FewerConnections { lasts: lasts? },
         ActionWord::Suspend => Action::Suspend { lasts },
         ActionWord::FreezeWarmUp => Action::FreezeWarmUp,
+        ActionWord::StepBack => Action::StepBack,
         ActionWord::CheckListing => Action::CheckListing,
         ActionWord::HaltDomain => Action::HaltDomain { lasts, domains },
         ActionWord::SlowRamp => Action::SlowRamp,

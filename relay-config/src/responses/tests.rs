@@ -100,6 +100,7 @@ fn measures_and_exceptions() {
     };
     check("421 4.7.0 [TSS04] Messages", &["suspend 2h", "freeze-warm-up"]);
     check("421 4.7.0 [TSS05] Messages", &["suspend 4h", "freeze-warm-up"]);
+    check("421 4.7.28 unusual rate", &["slow 1h", "step-back"]);
     check("421 RP-001 rate", &["slow 2h"]);
     check("421 RP-003 count", &["fewer-connections 2h"]);
     check("550 5.7.26 unauthenticated", &["halt-domain"]);

@@ -143,6 +143,7 @@ words! {
         FewerConnections "fewer-connections" "half as many connections `for` a time"
         Suspend "suspend" "nothing is sent from there `for` a time, or until released; its mail waits"
         FreezeWarmUp "freeze-warm-up" "this day does not count for the warm-up"
+        StepBack "step-back" "the warm-up goes back three days"
         CheckListing "check-listing" "the blocklists are asked about the source at once"
         HaltDomain "halt-domain" "nothing of the sending domain goes there from any source, `for` a time or until released; once `domains` recipient domains have said so"
         SlowRamp "slow-ramp" "afterwards it begins slowly"
@@ -205,6 +206,9 @@ pub enum Action {
     Move(Move),
     /// The day does not count for the warm-up.
     FreezeWarmUp,
+    /// The warm-up of the path goes back three days; a block of the source, or a word against its reputation,
+    /// does so by itself.
+    StepBack,
     /// The blocklists are asked about the source at once.
     CheckListing,
     /// Nothing of the sending domain goes there, from any source.
@@ -284,6 +288,7 @@ impl Action {
             }
             Self::Move(when) => when.meaning().to_owned(),
             Self::FreezeWarmUp => "this day does not count for the warm-up".to_owned(),
+            Self::StepBack => "the warm-up of the source there goes back three days".to_owned(),
             Self::CheckListing => "the blocklists are asked about the source at once".to_owned(),
             Self::HaltDomain { lasts, domains } => {
                 let condition = match domains {
@@ -332,6 +337,7 @@ impl fmt::Display for Action {
             Self::Suspend { lasts } => (ActionWord::Suspend, time(lasts)),
             Self::Move(when) => return write!(f, "move {when}"),
             Self::FreezeWarmUp => (ActionWord::FreezeWarmUp, String::new()),
+            Self::StepBack => (ActionWord::StepBack, String::new()),
             Self::CheckListing => (ActionWord::CheckListing, String::new()),
             Self::HaltDomain { lasts, domains } => {
                 (ActionWord::HaltDomain, format!("{}{}", time(lasts), count(domains)))
