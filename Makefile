@@ -16,13 +16,14 @@ endif
 
 PROGRAMS = $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help demo test check build bench sim sim-egress crash docs packages packages-test
+.PHONY: help demo test check build bench bench-stages sim sim-egress crash docs packages packages-test
 
 help:
 	@echo 'make demo    builds, and shows the relay at work on a small internet of its own (ARGS=--exit: ends by itself)'
 	@echo 'make test    installs what the tests need and runs them all'
 	@echo 'make check   format, clippy with warnings denied, the shape of the tree'
 	@echo 'make bench   speed beside Postfix and the direct line, as ratios'
+	@echo 'make bench-stages  what one message costs in each stage (ARGS=egress: some of them)'
 	@echo 'make crash   kill -9 and a log cut to what was synced (ROUNDS=n)'
 	@echo 'make sim     the simulation (SEED=n, COUNT=n)'
 	@echo 'make sim-egress  45 days of mail to providers with hidden rules, as a table (SEEDS=n, or SEED=n)'
@@ -57,6 +58,9 @@ check: packages
 bench: packages-test
 	$(MAKE) --no-print-directory compile
 	$(PROGRAMS)/load $(ARGS)
+
+bench-stages:
+	cargo bench --workspace --profile dev --bench stages -- $(ARGS)
 
 crash: packages-test
 	$(MAKE) --no-print-directory compile
