@@ -449,3 +449,31 @@ fn for_warm_up(verdict: &Verdict) -> warm_up::Heard {
         _ => Heard::Deferred,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use relay_config::responses::{Classifier, Phase, Spoken};
+
+    use super::warm_up::Heard;
+    use super::*;
+
+    #[test]
+    fn what_a_reply_means_for_the_warm_up() {
+        let check = |reply: &str, expected: Heard| {
+            let spoken = Spoken::parse(reply).unwrap();
+            let said = spoken.said(Some(Phase::Rcpt), None);
+            assert_eq!(for_warm_up(&Classifier::builtin().classify(&said)), expected, "{reply}");
+        };
+        // The rules of facts that take three days back: G05, G07, M02, M03, Y01, Y02.
+        check("421 4.7.28 unusual rate of mail", Heard::ReputationHit);
+        check("550 very low reputation of the sending IP", Heard::ReputationHit);
+        check("550 5.7.1 part of their network is on our block list (S3140)", Heard::ReputationHit);
+        check("451 4.7.650 temporarily rate limited due to IP reputation", Heard::ReputationHit);
+        check("421 4.7.0 [TSS04] Messages temporarily deferred", Heard::ReputationHit);
+        check("553 5.7.2 [TSS09] permanently deferred", Heard::ReputationHit);
+        check("421 RP-001 rate", Heard::Trouble);
+        check("450 4.2.0 Greylisted", Heard::Deferred);
+        check("452 4.2.2 mailbox full", Heard::Deferred);
+        check("550 5.1.1 no such user", Heard::Bounced);
+    }
+}

@@ -10,7 +10,7 @@ mod driver;
 mod gate;
 mod incoming;
 mod listener;
-mod proxy;
+pub mod proxy;
 mod replies;
 mod sasl;
 pub mod session;

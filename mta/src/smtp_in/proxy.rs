@@ -17,11 +17,11 @@ const FIXED: usize = 16;
 /// (names, what was negotiated in TLS, an identifier) take some hundreds.
 const REST_MAX: usize = 4096;
 /// No header is longer.
-pub(super) const HEADER_MAX: usize = FIXED + REST_MAX;
+pub const HEADER_MAX: usize = FIXED + REST_MAX;
 
 /// What the octets so far are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub enum Parsed {
     /// The beginning of a header.
     More,
     /// A header, and then what the client says.
@@ -37,7 +37,7 @@ pub(super) enum Parsed {
 
 /// Who the client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// This one.
     Address(SocketAddr),
     /// Whoever has opened the connection: a health check, or a client that has no address.
@@ -45,7 +45,7 @@ pub(super) enum Source {
 }
 
 /// Reads the header at the beginning of what has arrived.
-pub(super) fn parse(input: &[u8]) -> Parsed {
+pub fn parse(input: &[u8]) -> Parsed {
     if input.is_empty() {
         return Parsed::More;
     }

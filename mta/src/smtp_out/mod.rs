@@ -7,13 +7,13 @@ mod driver;
 mod gateway;
 pub mod opening;
 mod proxy_header;
-mod reply_reader;
+pub mod reply_reader;
 pub mod route;
 mod seven_bit;
 mod socks5;
-mod steps;
+pub mod steps;
 mod tls_policy;
-mod transaction;
+pub mod transaction;
 mod trouble;
 
 pub use connect::{Connector, Host};

@@ -98,13 +98,14 @@ impl Capabilities {
 
 /// From the greeting until mail may be sent.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub struct Opening {
     helo: String,
     wish: TlsWish,
     login: Option<(String, String)>,
     encrypted: bool,
     state: OpeningState,
-    pub(super) capabilities: Capabilities,
+    /// What the server has offered last.
+    pub capabilities: Capabilities,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +121,8 @@ enum OpeningState {
 }
 
 impl Opening {
-    pub(super) fn new(helo: &str, wish: TlsWish, login: Option<(String, String)>) -> Self {
+    /// Our name, what is wanted of TLS, and the password that is given.
+    pub fn new(helo: &str, wish: TlsWish, login: Option<(String, String)>) -> Self {
         Self {
             helo: helo.to_owned(),
             wish,
@@ -131,7 +133,8 @@ impl Opening {
         }
     }
 
-    pub(super) fn moment(&self) -> Moment {
+    /// What the next reply is about.
+    pub fn moment(&self) -> Moment {
         match self.state {
             OpeningState::Greeting => Moment::Greeting,
             OpeningState::Ehlo | OpeningState::Helo => Moment::Hello,
@@ -140,7 +143,8 @@ impl Opening {
         }
     }
 
-    pub(super) fn reply(&mut self, reply: Reply) -> Result<Move, Failure> {
+    /// A reply came.
+    pub fn reply(&mut self, reply: Reply) -> Result<Move, Failure> {
         use OpeningState as S;
         match (self.state, reply.code) {
             (S::Greeting, 220) => Ok(self.send(S::Ehlo, format!("EHLO {}", self.helo))),
@@ -174,7 +178,7 @@ impl Opening {
     }
 
     /// The handshake is done: what the server said before counts no more (RFC 3207 4.2).
-    pub(super) fn tls_started(&mut self) -> Move {
+    pub fn tls_started(&mut self) -> Move {
         self.encrypted = true;
         self.capabilities = Capabilities::default();
         self.send(OpeningState::Ehlo, format!("EHLO {}", self.helo))

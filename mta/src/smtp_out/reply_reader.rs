@@ -11,7 +11,7 @@ const LINES_MAX: usize = 200;
 
 /// What a server sent is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Garbage {
+pub enum Garbage {
     /// Not three digits and a separator, or codes that differ between lines.
     NotAReply,
     /// A line or a reply without end.
@@ -20,14 +20,14 @@ pub(super) enum Garbage {
 
 /// Reads replies.
 #[derive(Debug, Default)]
-pub(super) struct ReplyReader {
+pub struct ReplyReader {
     lines: Vec<String>,
     code: u16,
 }
 
 impl ReplyReader {
     /// The next whole reply at the front of the buffer; `None`: not all there yet.
-    pub(super) fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Reply>, Garbage> {
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Reply>, Garbage> {
         loop {
             let Some(end) = memchr::memchr(b'\n', buffer) else {
                 return if buffer.len() > REPLY_LINE_MAX {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// What is done next.
 #[derive(Debug)]
-pub(super) enum Move {
+pub enum Move {
     /// Wait for a reply.
     Read,
     /// Send these octets, then wait for a reply.
@@ -17,7 +17,7 @@ pub(super) enum Move {
 
 /// For the tests of both parts.
 #[cfg(test)]
-pub(super) mod testing {
+pub mod testing {
     use super::Move;
     use crate::message::{Failure, Reply};
 

@@ -21,7 +21,7 @@ const TOGETHER_OCTETS_MAX: u64 = 32 * 1024;
 
 /// One message to some recipients.
 #[derive(Debug)]
-pub(super) struct Transaction {
+pub struct Transaction {
     /// What is to be said, in order.
     script: VecDeque<(Moment, Vec<Bytes>)>,
     /// Commands that were sent and not answered.
@@ -40,7 +40,7 @@ pub(super) struct Transaction {
 
 impl Transaction {
     /// Refuses at once what the server cannot take.
-    pub(super) fn new(
+    pub fn new(
         message: &Message,
         content: &Content,
         recipients: &[&Recipient],
@@ -116,7 +116,7 @@ impl Transaction {
 
     /// The first octets: all commands at once where the server allows it. Nobody is left to ask
     /// for when the server cannot be told any of the addresses.
-    pub(super) fn start(&mut self) -> Move {
+    pub fn start(&mut self) -> Move {
         if self.asked.is_empty() {
             return Move::Done;
         }
@@ -124,12 +124,12 @@ impl Transaction {
     }
 
     /// What the next reply is about.
-    pub(super) fn moment(&self) -> Moment {
+    pub fn moment(&self) -> Moment {
         self.expected.front().copied().unwrap_or(Moment::Final)
     }
 
     /// A reply came.
-    pub(super) fn reply(&mut self, reply: Reply) -> Result<Move, Failure> {
+    pub fn reply(&mut self, reply: Reply) -> Result<Move, Failure> {
         let moment = self.expected.pop_front().unwrap_or(Moment::Final);
         if reply.code == 421 {
             return Err(trouble::refused(moment, reply));
@@ -152,19 +152,19 @@ impl Transaction {
     }
 
     /// The connection failed: what had no outcome yet has this one.
-    pub(super) fn broken(mut self, failure: &Failure) -> Vec<Outcome> {
+    pub fn broken(mut self, failure: &Failure) -> Vec<Outcome> {
         self.fail_rest(failure);
         self.finish()
     }
 
     /// What became of each recipient.
-    pub(super) fn finish(self) -> Vec<Outcome> {
+    pub fn finish(self) -> Vec<Outcome> {
         let missing = || Outcome::Failed(trouble::timed_out(Moment::Final));
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
     /// The message itself has gone out, so a lost connection may mean a duplicate.
-    pub(super) fn content_sent(&self) -> bool {
+    pub fn content_sent(&self) -> bool {
         self.content_sent
     }
 

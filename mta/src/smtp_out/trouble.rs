@@ -16,7 +16,7 @@ use super::socks5::SocksError;
 
 /// The moment of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub enum Moment {
     /// The first words of the server.
     Greeting,
     /// EHLO or HELO.

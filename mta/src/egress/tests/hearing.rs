@@ -257,3 +257,75 @@ fn a_source_that_is_refused_in_silence_while_others_are_heard_rests() {
     let said = world.egress.take_decisions();
     assert!(said[0].text.contains("in silence"), "{said:?}");
 }
+
+#[test]
+fn neighbours_share_the_blame_of_their_network_and_of_nothing_else() {
+    let mut world = world(3, "", 100);
+    let (here, there) = (provider("google"), provider("yahoo"));
+    world.hear(&here, "ip-0", "421 4.7.28 unusual rate of mail originating from your IP netblock");
+    for source in ["ip-0", "ip-1", "ip-2"] {
+        world.hear(&there, source, "");
+        assert!(matches!(world.health(&here, source), Health::Slowed { .. }), "{source}");
+        assert_eq!(world.health(&there, source), Health::Active);
+    }
+}
+
+#[test]
+fn other_sources_take_the_mail_of_a_path_only_when_the_rule_says_so() {
+    let mut world = world(2, "", 100);
+    let here = provider("google");
+    let moves = |world: &mut World| match world.health(&here, "ip-0") {
+        Health::Suspended { moves, .. } => Some(moves),
+        _ => None,
+    };
+    let blamed = "550 very low reputation of the sending IP";
+    world.hear(&here, "ip-0", blamed);
+    assert_eq!(moves(&mut world), Some(false), "said once, its share waits");
+    world.later(Duration::from_hours(5));
+    world.hear(&here, "ip-0", blamed);
+    assert_eq!(moves(&mut world), Some(true), "said again");
+}
+
+#[test]
+fn what_waits_for_a_source_goes_from_another_once_that_is_blocked() {
+    let mut world = world(2, TWO_OF_FIVE, 100);
+    let here = provider("google");
+    let greylisted = Mail { same: Some("ip-0"), ..Mail::new(7) };
+    world.push_to(&here, key(), greylisted).unwrap();
+    world.hear(&here, "ip-0", BLOCKED);
+    assert_eq!(world.run_at("google"), ["ip-1"]);
+}
+
+#[test]
+fn a_campaign_is_halted_alone() {
+    let mut world = world(2, "", 100);
+    let here = provider("google");
+    let content = "550 5.7.1 suspicious due to the nature of the content or the links within";
+    world.hear(&here, "ip-0", content);
+    assert_eq!(world.health(&here, "ip-0"), Health::Active);
+    assert!(world.decided().contains(&DecisionKind::Halted));
+    let refused = world.push_to(&here, key(), Mail::new(1)).unwrap_err();
+    assert!(matches!(refused, Refused::Waits(_)), "{refused:?}");
+    let other = Mail { campaign: "d", ..Mail::new(2) };
+    assert_eq!(world.push_to(&here, key(), other), Ok(()), "other mail of the domain goes on");
+}
+
+#[test]
+fn fewer_connections_and_fewer_messages_of_each_are_learned() {
+    let mut world = world(1, "connections = 8\nmessages_per_connection = 50\n", 100);
+    let here = provider("elsewhere");
+    world.hear(&here, "ip-0", "");
+    let found = |world: &World| {
+        let site = &world.egress.sites["elsewhere"];
+        let limits = &site.pools[&world.pool].limits;
+        let path = &site.paths["ip-0"];
+        (path.connections(limits, world.now), path.messages(limits, world.now))
+    };
+    assert_eq!(found(&world), (8, 50));
+    let site = world.egress.sites.get_mut("elsewhere").unwrap();
+    site.paths.get_mut("ip-0").unwrap().open = 6;
+    world.hear(&here, "ip-0", "421 too many concurrent connections from your host");
+    assert_eq!(found(&world), (3, 50), "half of those that were open");
+    world.hear(&here, "ip-0", "451 Max message per connection reached");
+    assert_eq!(found(&world).1, 1, "the connection had carried none before");
+}
