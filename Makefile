@@ -16,7 +16,7 @@ endif
 
 PROGRAMS = $(CARGO_TARGET_DIR)/debug
 
-.PHONY: help demo test check build bench bench-stages sim sim-egress crash docs packages packages-test
+.PHONY: help demo test check build bench bench-stages fuzz sim sim-egress crash docs packages packages-test
 
 help:
 	@echo 'make demo    builds, and shows the relay at work on a small internet of its own (ARGS=--exit: ends by itself)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make crash   kill -9 and a log cut to what was synced (ROUNDS=n)'
 	@echo 'make sim     the simulation (SEED=n, COUNT=n)'
 	@echo 'make sim-egress  45 days of mail to providers with hidden rules, as a table (SEEDS=n, or SEED=n)'
+	@echo 'make fuzz    every parser of what strangers send, at random (SECONDS=60, TARGET=one)'
 	@echo 'make docs    writes the generated references'
 
 packages:
@@ -71,6 +72,9 @@ sim:
 
 sim-egress:
 	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(or $(SEEDS),3) cargo test --workspace --test egress -- --nocapture weeks_of_mail
+
+fuzz: packages
+	scripts/fuzz $(or $(SECONDS),60) $(TARGET)
 
 docs:
 	TAMBO_WRITE_DOCS=1 cargo test --workspace --lib -q -- _is_current
