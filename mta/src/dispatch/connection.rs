@@ -130,9 +130,9 @@ impl Dispatch {
     ) {
         // Its address or its gateway is gone: the source's fault, not the site's, and the others go on.
         let lost = failure.scope == Scope::Path && !self.connector.is_present(source);
-        if let Some(pool) = self.state().egress.pool_of(id)
-            && failure.phase.is_some()
-        {
+        // Asked for by itself: what is heard takes the state, too.
+        let pool = self.state().egress.pool_of(id);
+        if let Some(pool) = pool.filter(|_| failure.phase.is_some()) {
             let verdict =
                 outcome::verdict(&self.classifier.get(), failure, route.provider.as_deref());
             let way = Way { route, source: &source.name, pool: &pool, transactions: 0 };
