@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::message::Lane;
+use crate::message::{Lane, Priority};
 
 use super::connection::{ConnectionId, ConnectionState};
 use super::turns::{LaneKey, Turns};
@@ -165,14 +165,19 @@ impl<T> Line<T> {
     }
 
     /// Idle connections that have something to carry, the ones used last first: they are the
-    /// least likely to have been left.
-    pub(super) fn idle_with_work(&self) -> Vec<ConnectionId> {
+    /// least likely to have been left. `may_take`: whether one of this source may have what any may carry; who
+    /// is woken for nothing counts as at work, and the source that should carry it gets no connection.
+    pub(super) fn idle_with_work(
+        &self,
+        may_take: impl Fn(&Arc<str>, Priority) -> bool,
+    ) -> Vec<ConnectionId> {
         let mut shared = self.shared.len();
+        let priority = self.shared.head().map(|lane| lane.priority).unwrap_or_default();
         let mut wanted = Vec::new();
         for (id, source) in self.idle.iter().rev() {
             if self.dealt.contains_key(source) {
                 wanted.push(*id);
-            } else if shared > 0 {
+            } else if shared > 0 && may_take(source, priority) {
                 shared -= 1;
                 wanted.push(*id);
             }

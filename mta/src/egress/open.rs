@@ -19,14 +19,14 @@ const LINES_TRIED: usize = 32;
 impl<T: Item> Egress<T> {
     /// Which connections to wake or open, now that something changed at the site.
     pub fn balance(&mut self, name: &Arc<str>, now: Timestamp) -> Vec<Action> {
-        let mut actions = self.wake_idle(name);
         let pools: Vec<Arc<str>> = match self.sites.get(name) {
             Some(site) => site.pools.keys().cloned().collect(),
-            None => return actions,
+            None => return Vec::new(),
         };
         for pool in &pools {
             self.advance(name, pool, now);
         }
+        let mut actions = self.wake_idle(name, now);
         // Pools that can have none.
         let mut spent: Vec<Arc<str>> = Vec::new();
         let mut starving = None;
@@ -76,7 +76,7 @@ impl<T: Item> Egress<T> {
         Some(Action::Wake(idle))
     }
 
-    fn wake_idle(&mut self, name: &str) -> Vec<Action> {
+    fn wake_idle(&mut self, name: &str, now: Timestamp) -> Vec<Action> {
         let Some(site) = self.sites.get(name) else { return Vec::new() };
         let mut wanted: Vec<ConnectionId> = Vec::new();
         let mut seen: Vec<(&Arc<str>, &Arc<str>)> = Vec::new();
@@ -87,10 +87,14 @@ impl<T: Item> Egress<T> {
                 continue;
             }
             seen.push(line);
-            let pool = site.pools.get(line.0);
-            if let Some(line) = pool.and_then(|pool| pool.lines.get(line.1)) {
-                wanted.extend(line.idle_with_work());
-            }
+            let Some(pool) = site.pools.get(line.0) else { continue };
+            let Some(waiting) = pool.lines.get(line.1) else { continue };
+            let day = self.sources.day(line.0, now);
+            let terms = Terms { limits: &pool.limits, day, rules: pool.rules.as_ref() };
+            let choice = Choice::at(site, pool, &self.sources, line.0, terms, now);
+            wanted.extend(
+                waiting.idle_with_work(|source, priority| choice.may_take(source, priority)),
+            );
         }
         for idle in &wanted {
             self.enter(*idle, ConnectionState::Busy);

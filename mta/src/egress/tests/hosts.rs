@@ -92,3 +92,24 @@ fn one_source_that_fails_does_not_speak_for_those_still_coming_up() {
         assert!(world.egress.failed_to_open(*id, &failure(), NOW).is_empty());
     }
 }
+
+#[test]
+fn who_may_not_carry_what_waits_is_not_woken_for_it() {
+    let mut world = world(2, TWO_OF_FIVE, 100);
+    world.push(1..2);
+    let site = world.egress.sites.get_mut("mx.x.pe").unwrap();
+    let first = site.paths.entry("ip-0".into()).or_default();
+    first.not_before = world.now.after(Duration::from_mins(20));
+    let opened = world.open();
+    assert_eq!(opened[0].1, "ip-1", "the first cannot be used");
+    let second = opened[0].0;
+    assert_eq!((world.pull(second), world.pull(second)), ("1".to_owned(), "idle".to_owned()));
+    world.now = world.now.after(Duration::from_mins(21));
+    world.push(2..3);
+    // The first has room again, and the site knows it: the other would be woken each second, for nothing, and
+    // counted as at work while mail waits.
+    let opened = world.open();
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert_eq!(opened[0].1, "ip-0");
+    assert_eq!(world.pull(opened[0].0), "2");
+}
