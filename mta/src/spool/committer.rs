@@ -7,6 +7,9 @@
 //! The channel has no bound of its own because its callers do: a session or a connection
 //! waits for its commit before it hands in the next.
 //!
+//! The simulation runs the same as a task ([`Committer::simulated`]): there a sync takes a time that is
+//! set, and what is lost by a crash in the middle of one can be shown.
+//!
 //! After a failed write or sync nothing is written any more: what the disk holds is unknown, and
 //! only a fresh start finds out.
 
@@ -15,6 +18,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -87,6 +91,8 @@ enum Writer {
     Inline(Arc<dyn Spool>),
     /// On a thread of its own.
     Thread(Sender<Request>),
+    /// On a task of its own.
+    Task(UnboundedSender<Request>),
 }
 
 struct Request {
@@ -119,19 +125,21 @@ impl Committer {
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let health = new_health();
         let (sender, requests) = channel();
-        let mut thread = CommitThread {
-            spool,
-            health: Arc::clone(&health),
-            min_free_space,
-            requests,
-            waiting: Vec::new(),
-            ride_until: None,
-            unsynced: false,
-            space_seen: None,
-        };
-        let handle =
-            std::thread::Builder::new().name("committer".to_owned()).spawn(move || thread.run())?;
+        let group = Group::new(spool, Arc::clone(&health), min_free_space);
+        let handle = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || run_on_thread(group, &requests))?;
         Ok((Self { writer: Writer::Thread(sender), health }, handle))
+    }
+
+    /// Starts a task of the runtime that does what the thread does, on a spool that never blocks; a sync
+    /// takes so long.
+    pub fn simulated(spool: Arc<dyn Spool>, min_free_space: u64, sync_takes: Duration) -> Self {
+        let health = new_health();
+        let (sender, requests) = unbounded_channel();
+        let group = Group::new(spool, Arc::clone(&health), min_free_space);
+        tokio::spawn(run_as_task(group, requests, sync_takes));
+        Self { writer: Writer::Task(sender), health }
     }
 
     /// How the spool is; changes are seen by whoever holds this.
@@ -148,9 +156,9 @@ impl Committer {
     pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
         match &self.writer {
             Writer::Inline(spool) => self.write_inline(&**spool, &operations, true),
-            Writer::Thread(sender) => {
+            writer => {
                 let (done, answer) = oneshot::channel();
-                hand_in(sender, Request { operations, kind: Kind::Commit(done) })?;
+                writer.hand_in(Request { operations, kind: Kind::Commit(done) })?;
                 Ok(answer.await.map_err(|_| CommitError::Stopping)??)
             }
         }
@@ -161,11 +169,11 @@ impl Committer {
     pub fn ride(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
         match &self.writer {
             Writer::Inline(spool) => self.write_inline(&**spool, &operations, true),
-            Writer::Thread(sender) => {
+            writer => {
                 if let SpoolHealth::Failed(why) = &*self.health.borrow() {
                     return Err(SpoolError::Io(why.clone()).into());
                 }
-                hand_in(sender, Request { operations, kind: Kind::Ride })
+                writer.hand_in(Request { operations, kind: Kind::Ride })
             }
         }
     }
@@ -175,9 +183,9 @@ impl Committer {
     pub async fn write(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
         match &self.writer {
             Writer::Inline(spool) => self.write_inline(&**spool, &operations, false),
-            Writer::Thread(sender) => {
+            writer => {
                 let (done, answer) = oneshot::channel();
-                hand_in(sender, Request { operations, kind: Kind::Write(done) })?;
+                writer.hand_in(Request { operations, kind: Kind::Write(done) })?;
                 Ok(answer.await.map_err(|_| CommitError::Stopping)??)
             }
         }
@@ -205,8 +213,15 @@ fn new_health() -> Arc<watch::Sender<SpoolHealth>> {
     Arc::new(watch::Sender::new(SpoolHealth::Good))
 }
 
-fn hand_in(sender: &Sender<Request>, request: Request) -> Result<(), CommitError> {
-    sender.send(request).map_err(|_| CommitError::Stopping)
+impl Writer {
+    fn hand_in(&self, request: Request) -> Result<(), CommitError> {
+        let handed = match self {
+            Self::Thread(sender) => sender.send(request).is_ok(),
+            Self::Task(sender) => sender.send(request).is_ok(),
+            Self::Inline(_) => false,
+        };
+        if handed { Ok(()) } else { Err(CommitError::Stopping) }
+    }
 }
 
 /// A committer that panicked is a spool that failed: nobody else would say so.
@@ -220,11 +235,59 @@ impl Drop for PanicGuard {
     }
 }
 
-struct CommitThread {
+/// Takes what waits, writes it, syncs it and answers, until nobody can hand in any more.
+fn run_on_thread(mut group: Group, requests: &Receiver<Request>) {
+    let _guard = PanicGuard(Arc::clone(&group.health));
+    group.look_at_space();
+    loop {
+        match requests.recv_timeout(group.patience()) {
+            Ok(first) => group.gather(first, || requests.try_recv().ok()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if let Some(written) = group.write() {
+            group.finish(written);
+        }
+        group.look_at_space();
+    }
+    group.ends();
+    if let Some(written) = group.write() {
+        group.finish(written);
+    }
+}
+
+/// The same as a task: others go on while a sync takes its time.
+async fn run_as_task(
+    mut group: Group,
+    mut requests: UnboundedReceiver<Request>,
+    sync_takes: Duration,
+) {
+    group.look_at_space();
+    loop {
+        match tokio::time::timeout(group.patience(), requests.recv()).await {
+            Ok(Some(first)) => group.gather(first, || requests.try_recv().ok()),
+            Err(_) => {}
+            Ok(None) => break,
+        }
+        if let Some(written) = group.write() {
+            if written.sync {
+                tokio::time::sleep(sync_takes).await;
+            }
+            group.finish(written);
+        }
+        group.look_at_space();
+    }
+    group.ends();
+    if let Some(written) = group.write() {
+        group.finish(written);
+    }
+}
+
+/// What was handed in, on its way to the disk.
+struct Group {
     spool: Arc<dyn Spool>,
     health: Arc<watch::Sender<SpoolHealth>>,
     min_free_space: u64,
-    requests: Receiver<Request>,
     /// Taken from the channel, not written yet.
     waiting: Vec<Request>,
     /// When what rides must be synced.
@@ -234,39 +297,44 @@ struct CommitThread {
     space_seen: Option<Instant>,
 }
 
-impl CommitThread {
-    fn run(&mut self) {
-        let _guard = PanicGuard(Arc::clone(&self.health));
-        self.look_at_space();
-        while self.gather() {
-            self.write();
-            self.look_at_space();
+/// Operations that were written, and who waits for them.
+struct Written {
+    done: Result<(), SpoolError>,
+    answers: Vec<oneshot::Sender<Result<(), SpoolError>>>,
+    sync: bool,
+}
+
+impl Group {
+    fn new(
+        spool: Arc<dyn Spool>,
+        health: Arc<watch::Sender<SpoolHealth>>,
+        min_free_space: u64,
+    ) -> Self {
+        Self {
+            spool,
+            health,
+            min_free_space,
+            waiting: Vec::new(),
+            ride_until: None,
+            unsynced: false,
+            space_seen: None,
         }
-        // All senders are gone: what rode is made durable.
-        self.ride_until = Some(Instant::now());
-        self.write();
     }
 
-    /// Waits for something to do and takes all there is. `false`: nobody will hand in any more.
-    fn gather(&mut self) -> bool {
-        // With nothing to do, the free space is looked at all the same.
-        let wait = self
-            .ride_until
-            .map_or(SPACE_EVERY, |until| until.saturating_duration_since(Instant::now()));
-        let first = self.requests.recv_timeout(wait);
-        match first {
-            Ok(request) => self.take(request),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
+    /// How long to wait for a request. With nothing to do, the free space is looked at all the same.
+    fn patience(&self) -> Duration {
+        self.ride_until.map_or(SPACE_EVERY, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn gather(&mut self, first: Request, mut next: impl FnMut() -> Option<Request>) {
+        self.take(first);
         let mut octets = 0;
         while octets < GROUP_OCTETS_MAX
-            && let Ok(request) = self.requests.try_recv()
+            && let Some(request) = next()
         {
             octets += request.operations.iter().map(octets_of).sum::<usize>();
             self.take(request);
         }
-        true
     }
 
     fn take(&mut self, request: Request) {
@@ -276,12 +344,18 @@ impl CommitThread {
         self.waiting.push(request);
     }
 
-    fn write(&mut self) {
+    /// All senders are gone: what rode is made durable now.
+    fn ends(&mut self) {
+        self.ride_until = Some(Instant::now());
+    }
+
+    /// Writes what waits, when it is time for that.
+    fn write(&mut self) -> Option<Written> {
         let ride_over = self.ride_until.is_some_and(|until| until <= Instant::now());
         let sync = ride_over || self.waiting.iter().any(|r| matches!(r.kind, Kind::Commit(_)));
         let asked = self.waiting.iter().any(|r| matches!(r.kind, Kind::Write(_)));
         if !sync && !asked {
-            return;
+            return None;
         }
         let requests = std::mem::take(&mut self.waiting);
         GROUP.observe(requests.len() as f64);
@@ -294,24 +368,23 @@ impl CommitThread {
                 Kind::Ride => {}
             }
         }
-        let done = self.write_and_sync(&operations, sync);
-        for answer in answers {
-            // A session that went away does not wait for its answer.
-            let _ = answer.send(done.clone());
-        }
-    }
-
-    fn write_and_sync(&mut self, operations: &[Operation], sync: bool) -> Result<(), SpoolError> {
         if let SpoolHealth::Failed(why) = &*self.health.borrow() {
             // Nothing rides any more: nobody waits for a sync that never comes.
             self.ride_until = None;
-            return Err(SpoolError::Io(why.clone()));
+            let done = Err(SpoolError::Io(why.clone()));
+            return Some(Written { done, answers, sync: false });
         }
         let mut done = Ok(());
         if !operations.is_empty() {
-            done = self.spool.write(operations);
+            done = self.spool.write(&operations);
             self.unsynced = true;
         }
+        Some(Written { done, answers, sync })
+    }
+
+    /// Syncs what was written, where that is wanted, and answers.
+    fn finish(&mut self, written: Written) {
+        let Written { mut done, answers, sync } = written;
         if sync && self.unsynced && done.is_ok() {
             let timer = SYNC_SECONDS.start_timer();
             done = self.spool.sync();
@@ -322,11 +395,16 @@ impl CommitThread {
         if sync {
             self.ride_until = None;
         }
-        if let Err(error) = &done {
+        if let Err(error) = &done
+            && !matches!(&*self.health.borrow(), SpoolHealth::Failed(_))
+        {
             tracing::error!(%error, "the spool failed; nothing more is written");
             self.health.send_replace(SpoolHealth::Failed(error.to_string()));
         }
-        done
+        for answer in answers {
+            // A session that went away does not wait for its answer.
+            let _ = answer.send(done.clone());
+        }
     }
 
     fn look_at_space(&mut self) {
@@ -431,6 +509,28 @@ mod tests {
         handle.join().unwrap();
         spool.crash();
         assert!(has(&spool, "ride"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_sync_takes_its_time_and_a_crash_in_it_loses_what_was_written() {
+        let spool = Arc::new(MemorySpool::new());
+        let takes = Duration::from_millis(20);
+        let committer = Committer::simulated(spool.clone(), 1000, takes);
+        committer.commit(put("first")).await.unwrap();
+        let begun = Instant::now();
+        committer.ride(put("ride")).unwrap();
+        let second = committer.clone();
+        let second = tokio::spawn(async move { second.commit(put("second")).await });
+        tokio::time::sleep(takes / 2).await;
+        assert!(has(&spool, "second") && !second.is_finished(), "written, and not synced yet");
+        second.await.unwrap().unwrap();
+        assert_eq!(begun.elapsed(), takes, "one sync for both");
+        committer.ride(put("late")).unwrap();
+        tokio::time::sleep(RIDE + takes / 2).await;
+        assert!(has(&spool, "late"));
+        spool.crash();
+        assert!(has(&spool, "first") && has(&spool, "ride") && has(&spool, "second"));
+        assert!(!has(&spool, "late"), "the sync was under way");
     }
 
     #[tokio::test]
