@@ -75,6 +75,9 @@ enum Guesser {
     Account(Arc<str>),
 }
 
+/// Made once in a process: a hash takes the time that a password check takes.
+static DECOY: LazyLock<Result<String, String>> = LazyLock::new(|| hash_password("decoy"));
+
 impl Authenticator {
     /// `cores` checks run at a time, `waiting_max` wait, `failures_max` wrong ones are borne.
     pub fn new(cores: usize, waiting_max: u32, failures_max: u32) -> Result<Self, String> {
@@ -87,7 +90,7 @@ impl Authenticator {
             failures_max,
             key,
             state: Mutex::new(State::default()),
-            decoy: hash_password("decoy")?,
+            decoy: DECOY.clone()?,
         })
     }
 

@@ -46,6 +46,17 @@ static HANDSHAKE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     metrics::histogram(Topic::Connections, name, help, &metrics::NETWORK_SECONDS)
 });
 
+/// Certificate authorities of the system, read once in a process.
+static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate authority of the system cannot be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    Arc::new(roots)
+});
+
 /// Makes the metrics of this file known.
 pub(super) fn declare_metrics() {
     metrics::declare(&[&HANDSHAKES, &HANDSHAKE_SECONDS]);
@@ -67,13 +78,9 @@ impl TlsClients {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(&provider))))
             .with_no_client_auth();
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "a certificate authority of the system cannot be read");
-        }
-        roots.add_parsable_certificates(found.certs);
-        let verified = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let verified = ClientConfig::builder()
+            .with_root_certificates(Arc::clone(&ROOTS))
+            .with_no_client_auth();
         Self {
             unverified: TlsConnector::from(Arc::new(unverified)),
             verified: TlsConnector::from(Arc::new(verified)),
