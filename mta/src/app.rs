@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Control};
 use crate::control::RelayControl;
 use crate::current::Current;
-use crate::dispatch::{Dispatch, Parts};
+use crate::dispatch::{Dispatch, OnItsWay, Parts};
 use crate::egress::day_of_pools;
 use crate::message::Id;
 use crate::outcome::JsonlSink;
@@ -198,6 +198,11 @@ impl Relay {
         self.queue.set_options(options(&config));
         self.config.set(config);
         Ok(waits)
+    }
+
+    /// What memory holds for mail that is on its way: nothing, once all of it has ended.
+    pub fn on_its_way(&self) -> OnItsWay {
+        self.dispatch.on_its_way()
     }
 
     /// Whether the spool answers: not before it does.

@@ -17,7 +17,45 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How often what is too old is looked for.
 const AGE_EVERY: Duration = Duration::from_secs(10);
 
+/// What memory holds for mail that is on its way: nothing, when nothing is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnItsWay {
+    /// Connections open or coming up.
+    pub connections: usize,
+    /// Deliveries that wait for a connection.
+    pub waiting: usize,
+    /// Domains that are being looked up.
+    pub resolving: usize,
+    /// Sets of hosts that something goes to.
+    pub ways: usize,
+    /// Connections that can be woken.
+    pub wakers: usize,
+    /// Deliveries that the queue has handed out.
+    pub deliveries: usize,
+    /// Pairs of domain and sender that the queue follows.
+    pub lanes: usize,
+    /// KiB of bodies that arrive or are kept.
+    pub bodies: usize,
+}
+
 impl Dispatch {
+    /// What memory holds for mail that is on its way.
+    pub fn on_its_way(&self) -> OnItsWay {
+        let (deliveries, lanes) = self.queue.depth();
+        let state = self.state();
+        let (connections, waiting) = state.egress.counts();
+        OnItsWay {
+            connections,
+            waiting,
+            resolving: state.resolving.len(),
+            ways: state.ways.len(),
+            wakers: state.wakers.len(),
+            deliveries,
+            lanes,
+            bodies: self.queue.bodies_in_memory(),
+        }
+    }
+
     /// Looks after things until it is dropped.
     pub async fn keep_house(self: Arc<Self>) {
         if let Err(error) = self.queue.begin_to_look_for_late() {

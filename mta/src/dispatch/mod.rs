@@ -45,6 +45,7 @@ use item::Waiting;
 use setup::{destination, egress, settings};
 
 pub use explain::{Explained, Found};
+pub use housekeeping::OnItsWay;
 pub use levers::{Looked, NotDone, PoolSwap, Swap, SwapOrder, is_halted_as};
 
 /// Domains that are looked up at a time.

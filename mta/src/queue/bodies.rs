@@ -97,6 +97,15 @@ impl HeldBody {
 }
 
 impl Queue {
+    /// KiB of bodies that arrive, wait for their first attempt or were read back, as far as they are
+    /// bounded.
+    pub fn bodies_in_memory(&self) -> usize {
+        let Bodies { arriving, arriving_units, held, read, held_units } = &self.bodies;
+        let free =
+            arriving.available_permits() + held.available_permits() + read.available_permits();
+        (*arriving_units as usize + 2 * *held_units as usize).saturating_sub(free)
+    }
+
     /// Room for octets of a body that arrives: waits (so that reading pauses), then refuses.
     pub async fn reserve(&self, octets: u64) -> Result<BodyPermit, Refusal> {
         let wanted = units(octets).min(self.bodies.arriving_units);
