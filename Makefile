@@ -25,7 +25,7 @@ help:
 	@echo 'make bench   speed beside Postfix and the direct line, as ratios'
 	@echo 'make bench-stages  what one message costs in each stage (ARGS=egress: some of them)'
 	@echo 'make crash   kill -9 and a log cut to what was synced (ROUNDS=n)'
-	@echo 'make sim     the simulation (SEED=n, COUNT=n)'
+	@echo 'make sim     the simulation of the whole relay (SEEDS=n, from FIRST=n on; SEED=n: one, with its log)'
 	@echo 'make sim-egress  45 days of mail to providers with hidden rules, as a table (SEEDS=n, or SEED=n)'
 	@echo 'make fuzz    every parser of what strangers send, at random (SECONDS=60, TARGET=one)'
 	@echo 'make docs    writes the generated references'
@@ -68,7 +68,7 @@ crash: packages-test
 	TAMBO_CRASH_ROUNDS=$(or $(ROUNDS),20) cargo test --workspace --test crash -- --nocapture
 
 sim:
-	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(COUNT) cargo test --workspace --test sim -- --nocapture
+	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_SEEDS=$(SEEDS) TAMBO_SIM_FIRST=$(FIRST) cargo test --workspace --test sim -- --nocapture nothing_is_lost
 
 sim-egress:
 	TAMBO_SIM_SEED=$(SEED) TAMBO_SIM_COUNT=$(or $(SEEDS),3) cargo test --workspace --test egress -- --nocapture weeks_of_mail

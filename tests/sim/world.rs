@@ -1,172 +1,173 @@
-//! Clock, names, streams and keys that exist in memory only.
+//! What outlives the relay: time, the log, what was seen, and what of it goes wrong when.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use mta::message::Timestamp;
-use mta::outside::dkim::{KeyFlaw, OpenKeys, PublicKey};
-use mta::outside::net::Listen;
-use mta::outside::{
-    Answer, BoxFuture, BoxListener, BoxStream, DkimKeys, DnsError, MailDns, Mx, Net, Signer,
-    SigningError, Unsigned, WallClock,
-};
-use relay_config::config::DkimKey;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use mta::outside::WallClock;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Octets that are on their way in one direction at most.
-const PIPE_OCTETS: usize = 64 * 1024;
+use super::books::Books;
+use super::plan::Plan;
 
-/// Wall time that follows the runtime's paused time.
-pub struct SimClock {
-    start: Timestamp,
-    since: Instant,
+/// Where the wall clock stands at the beginning.
+const START: Timestamp = Timestamp::from_millis(1_795_525_500_000);
+
+/// The world of one seed.
+pub struct World {
+    /// What the seed means.
+    pub plan: Plan,
+    time: Mutex<Time>,
+    log: Mutex<Log>,
+    books: Mutex<Books>,
+    /// The power has gone off: nothing that happens from now on counts.
+    pub dark: Notify,
 }
 
-impl SimClock {
-    /// It is `start` now.
-    pub fn starting(start: Timestamp) -> Self {
-        Self { start, since: Instant::now() }
+/// Time that passes, whatever the wall clock says.
+#[derive(Default)]
+struct Time {
+    /// At the beginning of this life of the relay.
+    base: Duration,
+    /// When that was, by the clock of its runtime; `None`: time stands still.
+    since: Option<Instant>,
+    /// How far the wall clock has been set forward, and back, in milliseconds.
+    skew: i64,
+    /// When it was last set forward, and by how much.
+    set_forward: (Duration, Duration),
+}
+
+/// Each transition, decision, permit and word, as lines, or at least their hash.
+struct Log {
+    hasher: DefaultHasher,
+    lines: Option<Vec<String>>,
+    /// Faults that have happened.
+    faults: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    /// At its beginning. Lines are kept where somebody wants to read them.
+    pub fn new(plan: Plan, keep_lines: bool) -> Arc<Self> {
+        let lines = keep_lines.then(Vec::new);
+        let log = Log { hasher: DefaultHasher::new(), lines, faults: BTreeMap::new() };
+        Arc::new(Self {
+            plan,
+            time: Mutex::default(),
+            log: Mutex::new(log),
+            books: Mutex::default(),
+            dark: Notify::new(),
+        })
+    }
+
+    /// Time since the beginning.
+    pub fn now(&self) -> Duration {
+        let time = self.time.lock().unwrap();
+        time.base + time.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// What the wall clock shows.
+    pub fn wall(&self) -> Timestamp {
+        let skew = self.time.lock().unwrap().skew;
+        let by = Duration::from_millis(skew.unsigned_abs());
+        let now = START.after(self.now());
+        if skew < 0 { now.before(by) } else { now.after(by) }
+    }
+
+    /// What it showed so long ago, at least.
+    pub fn wall_before(&self, ago: Duration) -> Timestamp {
+        let (at, by) = self.time.lock().unwrap().set_forward;
+        let jumped = if self.now() < at + ago { by } else { Duration::ZERO };
+        self.wall().before(ago + jumped)
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn set_clock(&self, seconds: i64) {
+        let now = self.now();
+        let mut time = self.time.lock().unwrap();
+        time.skew += seconds * 1_000;
+        if seconds > 0 {
+            time.set_forward = (now, Duration::from_secs(seconds.unsigned_abs()));
+        }
+    }
+
+    /// A life of the relay begins, in a runtime of its own.
+    pub fn begins(&self) {
+        self.time.lock().unwrap().since = Some(Instant::now());
+    }
+
+    /// The power goes off in the middle of something: whoever waits for that hears of it.
+    pub fn power_off(&self) {
+        self.ends();
+        self.dark.notify_one();
+    }
+
+    /// This life of the relay has ended: what its tasks still do is not seen by anybody.
+    pub fn ends(&self) {
+        let mut time = self.time.lock().unwrap();
+        if let Some(since) = time.since.take() {
+            time.base += since.elapsed();
+        }
+    }
+
+    /// Whether nobody sees what happens.
+    pub fn is_dark(&self) -> bool {
+        self.time.lock().unwrap().since.is_none()
+    }
+
+    /// Time passes in which there is no relay.
+    pub fn passes(&self, duration: Duration) {
+        self.time.lock().unwrap().base += duration;
+    }
+
+    /// What was seen.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    /// A line of the log.
+    pub fn note(&self, what: fmt::Arguments<'_>) {
+        if self.is_dark() {
+            return;
+        }
+        let line = format!("{:.3} {what}", self.now().as_secs_f64());
+        let mut log = self.log.lock().unwrap();
+        log.hasher.write(line.as_bytes());
+        if let Some(lines) = &mut log.lines {
+            lines.push(line);
+        }
+    }
+
+    /// A fault happens.
+    pub fn fault(&self, kind: &'static str) {
+        if self.is_dark() {
+            return;
+        }
+        self.note(format_args!("fault: {kind}"));
+        *self.log.lock().unwrap().faults.entry(kind).or_default() += 1;
+    }
+
+    /// A crash has lost what was written and not synced.
+    pub fn lost_writes(&self) {
+        *self.log.lock().unwrap().faults.entry("unsynced writes lost").or_default() += 1;
+    }
+
+    /// The hash of the log, its lines where they were kept, and the faults that happened.
+    pub fn story(&self) -> (u64, Vec<String>, BTreeMap<&'static str, u64>) {
+        let mut log = self.log.lock().unwrap();
+        let lines = log.lines.take().unwrap_or_default();
+        (log.hasher.finish(), lines, log.faults.clone())
     }
 }
+
+/// The wall clock of the machine.
+pub struct SimClock(pub Arc<World>);
 
 impl WallClock for SimClock {
     fn now(&self) -> Timestamp {
-        self.start.after(self.since.elapsed())
-    }
-}
-
-/// Each domain has one mail server, `mx.domain`.
-pub struct SimDns(pub HashMap<String, IpAddr>);
-
-impl MailDns for SimDns {
-    fn mx<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<Answer<Vec<Mx>>, DnsError>> {
-        let host = format!("mx.{domain}");
-        let known = self.0.contains_key(&host);
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            if !known {
-                return Err(DnsError::NoSuchName);
-            }
-            let records = vec![Mx { preference: 10, host }];
-            Ok(Answer { records, ttl: Duration::from_mins(5), authentic: false })
-        })
-    }
-
-    fn addresses<'a>(
-        &'a self,
-        host: &'a str,
-    ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>> {
-        let found = self.0.get(host).copied();
-        Box::pin(async move {
-            let records = vec![found.ok_or(DnsError::NoSuchName)?];
-            Ok(Answer { records, ttl: Duration::from_mins(5), authentic: false })
-        })
-    }
-}
-
-/// One call in so many fails.
-const SIGNING_FAILS_EVERY: u32 = 40;
-
-/// Keys that sign with a number, and fail once in a while.
-#[derive(Clone, Default)]
-pub struct SimKeys(Arc<Mutex<Signings>>);
-
-#[derive(Default)]
-struct Signings {
-    calls: u32,
-    /// How often the same fields were signed.
-    done: BTreeMap<Vec<u8>, u32>,
-}
-
-impl SimKeys {
-    /// How often one message was signed at most, and how often signing failed.
-    pub fn most_and_failed(&self) -> (u32, u32) {
-        let signings = self.0.lock().unwrap();
-        let most = signings.done.values().max().copied().unwrap_or_default();
-        (most, signings.calls / SIGNING_FAILS_EVERY)
-    }
-}
-
-impl DkimKeys for SimKeys {
-    fn open(&self, _keys: &[Arc<DkimKey>]) -> Result<OpenKeys, Vec<KeyFlaw>> {
-        Ok(OpenKeys { signer: Arc::new(self.clone()), warnings: Vec::new() })
-    }
-}
-
-impl Signer for SimKeys {
-    fn sign(&self, key: usize, unsigned: &Unsigned) -> Result<Bytes, SigningError> {
-        let mut signings = self.0.lock().unwrap();
-        signings.calls += 1;
-        if signings.calls.is_multiple_of(SIGNING_FAILS_EVERY) {
-            return Err(SigningError("the key is on holiday".to_owned()));
-        }
-        let times = signings.done.entry(unsigned.fields.clone()).or_default();
-        *times += 1;
-        Ok(format!("DKIM-Signature: key={key}; t={}\r\n", unsigned.time.as_millis()).into())
-    }
-
-    fn public_key(&self, _key: usize) -> Option<&PublicKey> {
-        None
-    }
-}
-
-type Arrivals = UnboundedSender<(BoxStream, SocketAddr)>;
-
-/// Streams between those who listen and those who connect.
-#[derive(Clone, Default)]
-pub struct SimNet {
-    listeners: Arc<Mutex<HashMap<SocketAddr, Arrivals>>>,
-    ports: Arc<Mutex<u16>>,
-}
-
-struct SimListener {
-    address: SocketAddr,
-    arrivals: tokio::sync::Mutex<UnboundedReceiver<(BoxStream, SocketAddr)>>,
-}
-
-impl Net for SimNet {
-    fn listen(&self, address: SocketAddr) -> io::Result<BoxListener> {
-        let (sender, arrivals) = unbounded_channel();
-        self.listeners.lock().unwrap().insert(address, sender);
-        Ok(Box::new(SimListener { address, arrivals: tokio::sync::Mutex::new(arrivals) }))
-    }
-
-    fn connect(&self, from: IpAddr, to: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let listener = self.listeners.lock().unwrap().get(&to).cloned().ok_or_else(refused)?;
-            let port = {
-                let mut ports = self.ports.lock().unwrap();
-                *ports = ports.wrapping_add(1);
-                *ports
-            };
-            let (ours, theirs) = tokio::io::duplex(PIPE_OCTETS);
-            listener
-                .send((Box::new(theirs), SocketAddr::new(from, port)))
-                .map_err(|_| refused())?;
-            Ok(Box::new(ours) as BoxStream)
-        })
-    }
-
-    fn has_address(&self, _address: IpAddr) -> bool {
-        true
-    }
-}
-
-impl Listen for SimListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
-        Box::pin(async move {
-            self.arrivals.lock().await.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
-        })
-    }
-
-    fn local_address(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+        self.0.wall()
     }
 }
