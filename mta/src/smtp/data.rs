@@ -125,7 +125,7 @@ impl DataReceiver {
         }
     }
 
-    /// The lines received since the last call.
+    /// The lines received since the last call, up to the first that has a flaw.
     pub fn take_body(&mut self) -> Bytes {
         self.body.split().freeze()
     }
@@ -161,10 +161,16 @@ impl DataReceiver {
         self.body = BytesMut::new();
     }
 
+    /// Octets of a line that are kept until its LF comes: a dot and a CR beside the longest text, and one that is
+    /// too many.
+    fn partial_max(&self) -> usize {
+        self.line_max + 3
+    }
+
     fn keep_partial(&mut self, rest: &[u8]) {
         let Some(last) = rest.last() else { return };
         // A line that is too long is not kept; its last octet tells how it ends.
-        if self.discarding || self.partial.len() + rest.len() > self.line_max + 3 {
+        if self.discarding || self.partial.len() + rest.len() > self.partial_max() {
             self.flaw.get_or_insert(Flaw::LongLine);
             self.discarding = true;
             self.discarded_last = *last;
@@ -194,6 +200,11 @@ impl DataReceiver {
         let after_crlf = std::mem::replace(&mut sink.receiver.after_crlf, line.ends_with(b"\r\n"));
         if line == b".\r\n" && after_crlf && !sink.receiver.verbatim {
             return true;
+        }
+        // A line that is thrown away while it arrives is not looked into; one that came whole is treated alike.
+        if line.len() > sink.receiver.partial_max() + 1 {
+            sink.receiver.flaw.get_or_insert(Flaw::LongLine);
+            return false;
         }
         let text = match line {
             [text @ .., b'\r', b'\n'] => text,
@@ -255,8 +266,6 @@ impl<'a> LineSink<'a> {
         if receiver.flaw.is_none() {
             receiver.body.put_slice(text);
             receiver.body.put_slice(b"\r\n");
-        } else {
-            receiver.body = BytesMut::new();
         }
     }
 }
@@ -338,6 +347,11 @@ mod tests {
         check(".12345678901234567890\r\n.\r\n", false, Ok("12345678901234567890\r\n"), "");
         let long = format!("{}\r\n.\r\n", "1234567890\r\n".repeat(9));
         check(&long, false, Err(Flaw::TooBig), "");
+        // However it arrives, and whatever a server that takes a CR for an end would see in it.
+        for normalise in [false, true] {
+            check("1234567890\r1234567890\r123\r\n.\r\n", normalise, Err(Flaw::LongLine), "");
+            check("1234567890123456789012345\0\r\n.\r\n", normalise, Err(Flaw::LongLine), "");
+        }
         let line = format!("{}\r\n.\r\n", "x".repeat(60));
         check(&line, false, Err(Flaw::LongLine), "");
     }

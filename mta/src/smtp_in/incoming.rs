@@ -152,8 +152,10 @@ impl Incoming {
     /// What to do with what was received.
     pub(super) fn advance(&mut self, ended: bool, grant: Option<&Grant>, setup: &Setup) -> Move {
         let body = self.receiver.take_body();
-        if self.refusal.is_none() && self.receiver.flaw().is_none() {
-            self.take(body, ended, grant, setup);
+        if self.refusal.is_none() {
+            // A header section that is refused is refused also when a flaw of the body came with it.
+            let whole = ended && self.receiver.flaw().is_none();
+            self.take(body, whole, grant, setup);
         }
         if let Some(flaw) = self.receiver.flaw().filter(|_| self.refusal.is_none()) {
             let (line_length, size) = (self.limits.line_length, self.limits.message_size.0);
