@@ -19,7 +19,7 @@ async fn limited() -> Limited {
     let certificate = Certificate::new(&["relay.example.pe"]);
     let (chain, key) = certificate.write(folder.path());
     let mut text = format!(
-        "[server]\nhostname = \"relay.example.pe\"\ndata_dir = \"{}\"\n[tls]\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
+        "[server]\nhostname = \"relay.example.pe\"\ndata_dir = \"{}\"\nbodies_in_flight_max = \"1MiB\"\n[tls]\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
          [dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"1s\"\n[admin]\nbind = \"127.0.0.1:0\"\n",
         folder.path().display(),
         chain.display(),
@@ -74,6 +74,23 @@ async fn connections_and_time() {
         world.relay.ask(&["queue", "list"]).await.as_array().unwrap().is_empty(),
         "half a message is none"
     );
+    assert!(world.relay.stop().await);
+}
+
+/// A message begins by BDAT and is given up, ten times in one piece: each takes a third of all room.
+#[tokio::test]
+async fn a_message_that_is_given_up_gives_its_room_back() {
+    let world = limited().await;
+    let mut client = Client::connect(world.relay.address("few")).await.unwrap();
+    client.command("EHLO c", 250).await.unwrap();
+    let group = b"MAIL FROM:<a@x.pe>\r\nRCPT TO:<b@y.pe>\r\nBDAT 2\r\nX:RSET\r\n".repeat(10);
+    client.send(&group).await.unwrap();
+    for number in 0..40 {
+        let reply = client.reply().await.unwrap();
+        assert!(reply.starts_with("250 "), "{number}: {reply}");
+    }
+    assert!(!world.hits("bodies_in_flight_max").await);
+    client.deliver("a@x.pe", &["b@y.pe"], b"Subject: x\r\n\r\n").await.unwrap();
     assert!(world.relay.stop().await);
 }
 

@@ -174,6 +174,10 @@ impl Connection {
                     self.session.verified(verdict);
                 }
                 Step::Reserve(octets) => {
+                    // Messages that were given up with what is read at once hold nothing.
+                    if !self.session.holds_message() {
+                        self.permits.clear();
+                    }
                     let room = match self.shared.queue.is_accepting() {
                         Ok(()) => self.shared.queue.reserve(octets).await,
                         Err(refusal) => Err(refusal),

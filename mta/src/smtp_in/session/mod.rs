@@ -216,7 +216,11 @@ impl Session {
 
     /// Octets of a message are in memory.
     pub fn holds_message(&self) -> bool {
-        matches!(self.state, State::Data(_)) || self.is_arriving()
+        let arrives = matches!(
+            self.state,
+            State::Data(_) | State::Waiting(Waiting::RoomForMore(_) | Waiting::Stored(_))
+        );
+        arrives || self.is_arriving()
     }
 
     /// The session ends from our side: time is over, or the relay stops.
