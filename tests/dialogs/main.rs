@@ -5,6 +5,7 @@
 
 mod binary;
 mod pure;
+mod smuggling;
 
 use std::path::Path;
 

@@ -18,12 +18,12 @@ const NOW: Timestamp = Timestamp::from_millis(1_795_525_500_123);
 const HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
 
-struct World {
-    session: Session,
+pub(super) struct World {
+    pub(super) session: Session,
     policy: Arc<Policy>,
-    input: BytesMut,
+    pub(super) input: BytesMut,
     output: String,
-    accepted: Vec<Submission>,
+    pub(super) accepted: Vec<Submission>,
     closed: bool,
     wants_tls: bool,
 }
@@ -114,7 +114,7 @@ fn nothing_that_a_client_says_breaks_the_session() {
     }
 }
 
-fn body(submission: &Submission) -> Vec<u8> {
+pub(super) fn body(submission: &Submission) -> Vec<u8> {
     match &submission.body {
         SubmittedBody::Whole(pieces) => pieces.concat(),
         SubmittedBody::Stored { .. } => panic!("it was stored in pieces"),
@@ -162,7 +162,7 @@ fn run(dialog: &Dialog, piece: usize) -> Vec<Submission> {
 }
 
 impl World {
-    fn new(dialog: &Dialog) -> Self {
+    pub(super) fn new(dialog: &Dialog) -> Self {
         let config = config(dialog);
         let policy = Arc::new(Policy::new(&config));
         let setup =
@@ -191,7 +191,7 @@ impl World {
         said
     }
 
-    fn go_on(&mut self, dialog: &Dialog) {
+    pub(super) fn go_on(&mut self, dialog: &Dialog) {
         loop {
             match self.session.step(&mut self.input, NOW) {
                 Step::Read => return,

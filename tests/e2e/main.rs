@@ -20,6 +20,7 @@ mod reload;
 mod routes;
 mod scripts;
 mod service;
+mod smuggling;
 mod sources;
 mod spool;
 mod submission;

@@ -4,19 +4,19 @@ use bytes::Bytes;
 
 /// The pieces with a dot added to each line that starts with one. Lines may run across
 /// pieces. Nothing is copied: pieces are cut before each such dot.
+///
+/// No CR or LF stands alone in what the relay has taken, and no octet 0 is in it. Should it be so all the same, a
+/// server may see a line's end in the one and nothing in the other: the dot after it gets its second one too, so
+/// that no server sees the end of the message there.
 pub fn stuffed(pieces: &[Bytes]) -> Vec<Bytes> {
     let mut out = Vec::with_capacity(pieces.len());
-    // The last two octets before this piece.
-    let mut before = *b"\r\n";
+    // The last octet before this piece.
+    let mut before = b'\n';
     for piece in pieces {
         let mut start = 0;
         for dot in memchr::memchr_iter(b'.', piece) {
-            let at_start = match dot {
-                0 => before == *b"\r\n",
-                1 => before[1] == b'\r' && piece[0] == b'\n',
-                _ => piece[dot - 2] == b'\r' && piece[dot - 1] == b'\n',
-            };
-            if at_start {
+            let last = if dot == 0 { before } else { piece[dot - 1] };
+            if matches!(last, b'\r' | b'\n' | 0) {
                 if dot > start {
                     out.push(piece.slice(start..dot));
                 }
@@ -27,11 +27,7 @@ pub fn stuffed(pieces: &[Bytes]) -> Vec<Bytes> {
         if start < piece.len() {
             out.push(piece.slice(start..));
         }
-        before = match piece.as_ref() {
-            [] => before,
-            [one] => [before[1], *one],
-            [.., a, b] => [*a, *b],
-        };
+        before = piece.last().copied().unwrap_or(before);
     }
     out
 }
@@ -57,7 +53,8 @@ mod tests {
         check("a.b\r\n", "a.b\r\n");
         check("a\r\n.\r\nb\r\n", "a\r\n..\r\nb\r\n");
         check("a\r\n..b\r\n", "a\r\n...b\r\n");
-        check("a\n.b\r.c\r\n", "a\n.b\r.c\r\n");
+        check("a\n.b\r.c\r\n", "a\n..b\r..c\r\n");
+        check("\r\n\0.\r\n", "\r\n\0..\r\n");
         check("\r\n.\r\n.\r\n", "\r\n..\r\n..\r\n");
     }
 }
