@@ -43,8 +43,9 @@ fn read(path: &str) -> String {
 /// Rust files of the tree with their paths from its root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders =
-        ["mta", "relay-config", "tests", "benches"].map(|name| root().join(name)).to_vec();
+    let parts =
+        ["mta", "relay-config", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets", "fuzz/tests"];
+    let mut folders = parts.map(|name| root().join(name)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap().flatten() {
             let path = entry.path();
