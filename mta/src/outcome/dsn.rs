@@ -52,13 +52,14 @@ pub struct Notice<'a> {
 pub fn notice(notice: Notice<'_>, now: Timestamp) -> Submission {
     let Notice { id, to, message, told, hostname, .. } = &notice;
     let message_id = id.message_id(hostname);
+    let fields = fields(&notice);
     let report = ContentType::new("multipart/report")
         .attribute("report-type", "delivery-status")
-        .attribute("boundary", format!("=_{id}_tambo"));
+        .attribute("boundary", boundary(*id, &[fields.as_bytes(), &notice.returned]));
     let about = subject_of(&notice.returned);
     let words = words::text(message, told, about.as_deref(), (hostname, notice.mx));
     let parts =
-        vec![MimePart::new("text/plain", words), status_part(&notice), returned_part(&notice)];
+        vec![MimePart::new("text/plain", words), status_part(fields), returned_part(&notice)];
     let mut text = Vec::new();
     MessageBuilder::new()
         .header("From", Raw::new(format!("Mail Delivery System <MAILER-DAEMON@{hostname}>")))
@@ -142,8 +143,19 @@ fn subject_of(returned: &[u8]) -> Option<String> {
     (!short.is_empty()).then_some(short)
 }
 
-fn status_part<'a>(notice: &Notice<'_>) -> MimePart<'a> {
-    let fields = fields(notice);
+/// What stands between the parts: nothing in them may be like it (RFC 2046 section 5.1.1), also when somebody has
+/// guessed our id. The words for people are encoded, without `=_` in them.
+fn boundary(id: Id, parts: &[&[u8]]) -> String {
+    let mut boundary = format!("=_{id}_tambo");
+    let mut number = 0;
+    while parts.iter().any(|part| memchr::memmem::find(part, boundary.as_bytes()).is_some()) {
+        number += 1;
+        boundary = format!("=_{id}_{number}_tambo");
+    }
+    boundary
+}
+
+fn status_part<'a>(fields: String) -> MimePart<'a> {
     // RFC 6533 section 3.1: only this type may hold addresses beyond ASCII.
     let (kind, encoding) = if fields.is_ascii() {
         ("message/delivery-status", "7bit")
@@ -277,6 +289,19 @@ mod tests {
         for line in lines {
             assert!(text.contains(line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_comes_back_cannot_end_its_part() {
+        let told = [told("eva@y.pe", What::Failed, Some((550, "5.1.1 no such user")))];
+        let id = Id::first_at(Timestamp::from_millis(1_795_525_600_000));
+        let body = format!("X: a\r\n --=_{id}_tambo--\r\n --=_{id}_1_tambo\r\n\r\n");
+        let body = body.replace("\r\n --", "\r\n--");
+        let (_, text) = write(&examples::message(), &told, &body);
+        let parsed = MessageParser::new().parse(text.as_bytes()).unwrap();
+        let boundary = parsed.content_type().unwrap().attribute("boundary").unwrap();
+        assert_eq!(boundary, format!("=_{id}_2_tambo"));
+        assert_eq!(parsed.parts.len(), 4, "the report and its three parts\n{text}");
     }
 
     #[test]
