@@ -172,7 +172,7 @@ impl Dispatch {
         for finding in dispatch.blocklists.configure(&dispatch.config.get()) {
             dispatch.found(finding);
         }
-        dispatch.queue.set_outlet(Arc::clone(&dispatch) as Arc<dyn Outlet>);
+        dispatch.queue.set_outlet(&(Arc::clone(&dispatch) as Arc<dyn Outlet>));
         dispatch
     }
 

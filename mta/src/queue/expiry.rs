@@ -80,7 +80,7 @@ impl Queue {
     /// lane only.
     fn recall(&self, id: DeliveryId) -> Option<Ready> {
         match self.read_delivery(id) {
-            Ok(known) => self.outlet.get()?.recall(&known?.delivery),
+            Ok(known) => self.outlet()?.recall(&known?.delivery),
             Err(error) => {
                 tracing::error!(message = %id.message, %error, "too old, and cannot be read");
                 None

@@ -52,7 +52,7 @@ impl Queue {
         let claimed = self.index().claim(id);
         if !claimed {
             let known = self.read_delivery(id)?.ok_or(LeverError::Gone)?;
-            let recalled = self.outlet.get().and_then(|outlet| outlet.recall(&known.delivery));
+            let recalled = self.outlet().and_then(|outlet| outlet.recall(&known.delivery));
             return recalled.ok_or(LeverError::InFlight);
         }
         // What was concluded a moment ago must be seen as such.

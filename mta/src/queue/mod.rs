@@ -32,7 +32,7 @@ pub use ready::{Ready, Signatures};
 pub use recover::highest_id;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use relay_config::Routes;
@@ -114,7 +114,7 @@ pub struct Queue {
     options: RwLock<Arc<Options>>,
     index: Mutex<DueIndex>,
     bodies: Bodies,
-    outlet: OnceLock<Arc<dyn Outlet>>,
+    outlet: OnceLock<Weak<dyn Outlet>>,
     stopping: AtomicBool,
     /// Something changed that the loader must look at.
     pub(crate) wake: Notify,
@@ -152,9 +152,10 @@ impl Queue {
         }
     }
 
-    /// Says where deliveries go. Once.
-    pub fn set_outlet(&self, outlet: Arc<dyn Outlet>) {
-        let first = self.outlet.set(outlet).is_ok();
+    /// Says where deliveries go, for as long as that is there. Once.
+    pub fn set_outlet(&self, outlet: &Arc<dyn Outlet>) {
+        // Whoever takes deliveries holds the queue; the two would keep one another alive for ever.
+        let first = self.outlet.set(Arc::downgrade(outlet)).is_ok();
         assert!(first, "a queue has one outlet");
     }
 
@@ -367,9 +368,13 @@ impl Queue {
         if deliveries.is_empty() {
             return;
         }
-        if let Some(outlet) = self.outlet.get() {
+        if let Some(outlet) = self.outlet() {
             outlet.ready(deliveries);
         }
+    }
+
+    fn outlet(&self) -> Option<Arc<dyn Outlet>> {
+        self.outlet.get()?.upgrade()
     }
 }
 

@@ -66,7 +66,7 @@ impl World {
             options,
         ));
         let hand = Arc::new(Hand::default());
-        queue.set_outlet(Arc::clone(&hand) as Arc<dyn Outlet>);
+        queue.set_outlet(&(Arc::clone(&hand) as Arc<dyn Outlet>));
         Self { spool, clock, queue, hand }
     }
 
