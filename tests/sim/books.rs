@@ -15,6 +15,8 @@ use super::world::World;
 const RIDE: Duration = Duration::from_millis(10);
 /// From what a relay decides until it is seen on the disk, or at a server, at most.
 pub const SOON: Duration = Duration::from_millis(200);
+/// A connection takes so long to come up, at most: to connect, for three replies, and a handshake.
+const COMING_UP: Duration = Duration::from_mins(17);
 /// From the permission to send to some recipients until the server is asked for the first of them: some replies
 /// of the slowest server.
 const UNTIL_ASKED: Duration = Duration::from_secs(15);
@@ -46,6 +48,8 @@ pub struct Books {
     pub copies: BTreeMap<Recipient, Vec<Copy>>,
     lives: Vec<LifeEnd>,
     open: BTreeMap<usize, BTreeMap<IpAddr, usize>>,
+    /// The same at the last reload, and when that was.
+    open_before: (Duration, BTreeMap<usize, BTreeMap<IpAddr, usize>>),
     /// Configurations that were in force in this life; the last one is.
     configs: Vec<ConfigPlan>,
     /// When a source may ask a site for more recipients.
@@ -127,6 +131,7 @@ impl Books {
     /// A life of the relay begins with this configuration.
     pub fn begins(&mut self, world: &World, config: &ConfigPlan) {
         self.open.clear();
+        self.open_before = <_>::default();
         self.configs = vec![config.clone()];
         self.disturbed = world.now();
     }
@@ -134,6 +139,7 @@ impl Books {
     /// The relay goes on by another configuration.
     pub fn reloaded(&mut self, world: &World, config: &ConfigPlan) {
         self.configs.push(config.clone());
+        self.open_before = (world.now(), self.open.clone());
         self.disturbed = world.now();
         self.free_at.clear();
     }
@@ -165,7 +171,13 @@ impl Books {
     /// A connection is being opened.
     pub fn connects(&mut self, world: &World, site: usize, source: IpAddr) {
         let Some(config) = self.configs.last().filter(|_| !world.is_dark()) else { return };
-        let (most, most_total) = (config.connections, config.connections_total);
+        let (mut most, mut most_total) = (config.connections, config.connections_total);
+        // What was coming up at a reload ends as it began, with a second attempt in clear if need be.
+        let (at, before) = &self.open_before;
+        if let Some(before) = before.get(&site).filter(|_| world.now() < *at + COMING_UP) {
+            most = most.max(before.get(&source).copied().unwrap_or_default());
+            most_total = most_total.max(before.values().sum());
+        }
         let open = self.open.entry(site).or_default();
         let own = open.entry(source).or_default();
         *own += 1;
