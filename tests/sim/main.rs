@@ -170,12 +170,15 @@ fn tell(sum: &Sum, count: u64, begun: Instant) {
 
 #[test]
 fn the_same_seed_tells_the_same_story() {
-    for seed in [3, 4, 5, 6, 7] {
+    for seed in 1..=15 {
+        if run(seed, false, None).hash == run(seed, false, None).hash {
+            continue;
+        }
         let (first, again) = (run(seed, true, None), run(seed, true, None));
         for (number, (a, b)) in first.lines.iter().zip(&again.lines).enumerate() {
             assert_eq!(a, b, "seed {seed}, line {number}");
         }
-        assert_eq!((first.lines.len(), first.hash), (again.lines.len(), again.hash));
+        unreachable!("seed {seed}: not the same story, but this time");
     }
 }
 
