@@ -60,7 +60,7 @@ bench: packages-test
 	$(MAKE) --no-print-directory compile
 	$(PROGRAMS)/load $(ARGS)
 
-bench-stages:
+bench-stages: packages
 	cargo bench --workspace --profile dev --bench stages -- $(ARGS)
 
 crash: packages-test

@@ -116,6 +116,26 @@ async fn hosts_that_are_down_refuse_or_leave_are_passed_over() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_no_at_once_stops_nobody_else() {
+    let port = mx_port(175..177);
+    let busy =
+        Behaviour { greeting: Some("554 5.7.1 not for you".to_owned()), ..Behaviour::default() };
+    let hosts = hosts(port, 175, vec![busy, Behaviour::default()]);
+    let zone = "n.example MX 10 mx.n.example\nmx.n.example A 127.0.1.175\n\
+        y.example MX 10 mx.y.example\nmx.y.example A 127.0.1.176";
+    let world = World::start(zone, port, "").await;
+    let refused = world.send(SENDER, &["u@n.example"], &message("x")).await;
+    eventually("it is told", async || {
+        let events = world.relay.ask(&["trace", &refused]).await;
+        types(&events).contains(&"deferred".to_owned()).then_some(())
+    })
+    .await;
+    world.send(SENDER, &["u@y.example"], &message("x")).await;
+    eventually("the other arrives", async || (hosts[1].count() == 1).then_some(())).await;
+    assert!(world.relay.stop().await);
+}
+
+#[tokio::test]
 async fn servers_that_talk_nonsense_are_passed_over() {
     let port = mx_port(76..79);
     let web =

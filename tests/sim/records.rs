@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use mta::message::{Delivery, Event, EventKind, Id, Message, RecipientState};
 use mta::queue::keys;
-use mta::spool::{Family, Operation, record};
+use mta::spool::{Family, Keys, Operation, record};
 
 use super::books::{Books, Obligation, Recipient, SOON};
-use super::disk::Keys;
 use super::plan::EXPIRE_AFTER;
 use super::world::World;
 

@@ -12,7 +12,8 @@ use crate::message::Id;
 use super::event_index::event_id;
 use super::{Family, Operation, Spool, SpoolError, Visit};
 
-type Keys = BTreeMap<(Family, Vec<u8>), Bytes>;
+/// All keys and values.
+pub type Keys = BTreeMap<(Family, Vec<u8>), Bytes>;
 
 /// Keys in memory.
 #[derive(Debug, Default)]
@@ -24,7 +25,8 @@ pub struct MemorySpool {
 struct State {
     visible: Keys,
     durable: Keys,
-    pending: Vec<Operation>,
+    /// Batches that no sync has covered.
+    pending: Vec<Vec<Operation>>,
     fail_sync: bool,
     fail_write: bool,
     fail_get: Option<Family>,
@@ -40,9 +42,26 @@ impl MemorySpool {
 
     /// The power goes off: what was not synced is gone.
     pub fn crash(&self) {
+        self.crash_keeping(|_| 0);
+    }
+
+    /// The same, but a log that was not synced may have reached the disk all the same: `keeps` chooses how many
+    /// of so many batches are there, in order. Returns how many are not.
+    pub fn crash_keeping(&self, keeps: impl FnOnce(usize) -> usize) -> usize {
         let mut state = self.lock();
-        state.pending.clear();
+        let pending = std::mem::take(&mut state.pending);
+        let kept = keeps(pending.len()).min(pending.len());
+        for operation in pending.iter().take(kept).flatten() {
+            apply(&mut state.durable, operation);
+        }
         state.visible = state.durable.clone();
+        pending.len() - kept
+    }
+
+    /// Looks at what is readable, and at what is durable.
+    pub fn look<R>(&self, look: impl FnOnce(&Keys, &Keys) -> R) -> R {
+        let state = self.lock();
+        look(&state.visible, &state.durable)
     }
 
     /// From now on syncs fail (or work again).
@@ -102,7 +121,7 @@ impl Spool for MemorySpool {
         for operation in operations {
             apply(&mut state.visible, operation);
         }
-        state.pending.extend_from_slice(operations);
+        state.pending.push(operations.to_vec());
         Ok(())
     }
 
@@ -112,8 +131,8 @@ impl Spool for MemorySpool {
             return Err(SpoolError::Io("sync failed".to_owned()));
         }
         state.syncs += 1;
-        for operation in std::mem::take(&mut state.pending) {
-            apply(&mut state.durable, &operation);
+        for operation in std::mem::take(&mut state.pending).iter().flatten() {
+            apply(&mut state.durable, operation);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ mod version1;
 
 pub(crate) use committer::declare_metrics;
 pub use committer::{CommitError, Committer, SpoolHealth};
-pub use memory::MemorySpool;
+pub use memory::{Keys, MemorySpool};
 #[cfg(feature = "rocks")]
 pub use rocks::RocksSpool;
 
