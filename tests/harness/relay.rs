@@ -1,9 +1,10 @@
 //! The relay as a process: a configuration in a folder, started, asked, stopped, killed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -18,6 +19,8 @@ use crate::program;
 
 /// Time for a relay to be ready, and to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Lines of its log that are kept, to be shown when it ends badly.
+const SAID_MAX: usize = 50;
 
 /// A relay that runs; killed when dropped.
 pub struct RelayProcess {
@@ -27,6 +30,8 @@ pub struct RelayProcess {
     data_dir: PathBuf,
     /// Name of listener (and `admin`) → address.
     pub addresses: HashMap<String, SocketAddr>,
+    /// The last it wrote to standard error.
+    said: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl RelayProcess {
@@ -61,11 +66,18 @@ impl RelayProcess {
             panic!("the relay is not ready; it said:\n{}", said.join("\n"))
         };
         let log = std::env::var_os("TAMBO_TEST_LOG").is_some();
+        let said = Arc::new(Mutex::new(VecDeque::from(said)));
+        let last = Arc::clone(&said);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 if log {
                     eprintln!("{line}");
                 }
+                let mut last = last.lock().unwrap();
+                if last.len() == SAID_MAX {
+                    last.pop_front();
+                }
+                last.push_back(line);
             }
         });
         let addresses = places
@@ -73,7 +85,7 @@ impl RelayProcess {
             .filter_map(|place| place.split_once(" on "))
             .map(|(name, address)| (name.to_owned(), address.parse().unwrap()))
             .collect();
-        Self { child, config: config.to_owned(), data_dir: data_dir.to_owned(), addresses }
+        Self { child, config: config.to_owned(), data_dir: data_dir.to_owned(), addresses, said }
     }
 
     /// Starts `tambo serve`.
@@ -147,7 +159,12 @@ impl RelayProcess {
     /// SIGTERM; returns whether it ended well.
     pub async fn stop(mut self) -> bool {
         kill(self.pid(), Signal::SIGTERM).unwrap();
-        timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success()
+        let status = timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        if !status.success() {
+            let said = self.said.lock().unwrap().make_contiguous().join("\n");
+            eprintln!("the relay ended with {status}; it said:\n{said}");
+        }
+        status.success()
     }
 
     /// SIGKILL.

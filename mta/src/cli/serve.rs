@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relay_config::Config;
 use relay_config::config::LogFormat;
@@ -15,6 +16,9 @@ use crate::spool::{Committer, Spool};
 
 use super::{load, supervisor};
 
+/// Time that the spool has to close. Everything is on disk by then, so that nothing is lost by who waits no longer.
+const CLOSE: Duration = Duration::from_secs(10);
+
 pub(super) fn serve(path: &Path) -> Result<(), String> {
     let config = Arc::new(load(path)?);
     start_log(&config);
@@ -26,18 +30,35 @@ pub(super) fn serve(path: &Path) -> Result<(), String> {
     let net = InheritedNet::from_environment()
         .map_err(|error| format!("the sockets that systemd handed over: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(run(path, config, net))
-}
-
-async fn run(path: &Path, config: Arc<Config>, net: InheritedNet) -> Result<(), String> {
-    let mut signals = Signals::new()?;
+    let runtime = runtime.map_err(|error| error.to_string())?;
     let data_dir = &config.server.data_dir;
     std::fs::create_dir_all(data_dir).map_err(|error| {
         format!("{}: {error}; make it and give it to the service's user", data_dir.display())
     })?;
     let spool = open_spool(&data_dir.join("spool"))?;
     let committer = Committer::start(Arc::clone(&spool), config.server.min_free_space.0);
-    let (committer, _thread) = committer.map_err(|error| error.to_string())?;
+    let (committer, thread) = committer.map_err(|error| error.to_string())?;
+    let ended = runtime.block_on(run(path, config, net, spool, committer));
+    drop(runtime);
+    // Nobody holds the spool any more but the committer, which lets go of it now. The program does not end in the
+    // middle of that.
+    let (closed, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = thread.join();
+        let _ = closed.send(());
+    });
+    let _ = wait.recv_timeout(CLOSE);
+    ended
+}
+
+async fn run(
+    path: &Path,
+    config: Arc<Config>,
+    net: InheritedNet,
+    spool: Arc<dyn Spool>,
+    committer: Committer,
+) -> Result<(), String> {
+    let mut signals = Signals::new()?;
     let dns = SystemDns::new(&config.dns)?;
     let net = Arc::new(net);
     let world = World {
