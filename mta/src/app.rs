@@ -9,7 +9,8 @@ use relay_config::Config;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, Control};
+use crate::access::Access;
+use crate::admin::{self, Control, Front};
 use crate::control::RelayControl;
 use crate::current::Current;
 use crate::dispatch::{Dispatch, OnItsWay, Parts};
@@ -57,6 +58,7 @@ pub struct Relay {
     dispatch: Arc<Dispatch>,
     control: Arc<RelayControl>,
     keys: Arc<dyn DkimKeys>,
+    clock: Arc<dyn WallClock>,
     sink: Option<Arc<JsonlSink>>,
     stop: watch::Sender<bool>,
     /// Listeners: they end by themselves when told to stop.
@@ -123,7 +125,7 @@ impl Relay {
             dispatch: Arc::clone(&dispatch),
             config: Arc::clone(&config),
         });
-        let (committer, keys) = (world.committer, world.keys);
+        let (committer, keys, clock) = (world.committer, world.keys, world.clock);
         Ok(Self {
             started,
             config,
@@ -132,6 +134,7 @@ impl Relay {
             dispatch,
             control,
             keys,
+            clock,
             sink: None,
             stop,
             fronts,
@@ -154,24 +157,15 @@ impl Relay {
         self.sink = Some(sink);
         let socket = admin::bind_socket(data_dir)
             .map_err(|error| place(&data_dir.join(admin::SOCKET), error))?;
-        let control = Arc::clone(&self.control) as Arc<dyn Control>;
-        let api = admin::api(Arc::clone(&control));
-        self.tasks.spawn(async move {
-            if let Err(error) = axum::serve(socket, api).await {
-                tracing::error!(%error, "the control socket has ended");
-            }
-        });
+        let access = Access::open(Arc::clone(&self.queue), Arc::clone(&self.clock), data_dir)?;
+        let front = Front { control: self.control(), access: Arc::new(access) };
+        self.tasks.spawn(admin::serve_socket(socket, front.clone()));
         let Some(bind) = config.admin.bind else { return Ok(None) };
         let listener =
             tokio::net::TcpListener::bind(bind).await.map_err(|error| bind_error(bind, &error))?;
         let address = listener.local_addr().ok();
-        let pages = admin::pages(control, config.metrics.allow.clone(), real::measure);
-        self.tasks.spawn(async move {
-            let service = pages.into_make_service_with_connect_info::<SocketAddr>();
-            if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(%error, "admin.bind has ended");
-            }
-        });
+        let allow = config.metrics.allow.clone();
+        self.tasks.spawn(admin::serve_network(listener, front, allow, real::measure));
         Ok(address)
     }
 

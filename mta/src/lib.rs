@@ -1,5 +1,6 @@
 //! Tambo, a mail relay. `ARCHITECTURE.md` is the map; a folder here is a stage of mail.
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
 mod advice;
+mod api;
 mod blocklists;
 mod classify;
 mod cli;

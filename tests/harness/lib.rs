@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test world that cannot be built is a failed test")]
 
+pub mod api;
 pub mod certificate;
 pub mod chasquid;
 pub mod client;

@@ -11,7 +11,7 @@ const LINES_MAX: usize = 500;
 const TABLES: [&str; 1] = ["relay-config/src/sections.rs"];
 
 /// Stage → what it may use beside [`EVERYBODY`].
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("current", &[]),
     ("reload", &[]),
     ("message", &[]),
@@ -26,9 +26,10 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("smtp_out", &[]),
     ("outcome", &["queue", "spool"]),
     ("dispatch", &["queue", "egress", "smtp_out", "outcome", "policy", "spool"]),
-    ("admin", &[]),
+    ("access", &["queue", "spool"]),
+    ("admin", &["access"]),
     ("control", &["admin", "dispatch", "egress", "outcome", "queue", "smtp_out", "spool"]),
-    ("cli", &["admin", "app", "queue", "smtp_in", "spool"]),
+    ("cli", &["access", "admin", "app", "queue", "smtp_in", "spool"]),
 ];
 const EVERYBODY: [&str; 5] = ["current", "message", "metrics", "outside", "smtp"];
 

@@ -1,9 +1,10 @@
 //! The answer to "where would mail to this address go now, and what stands in its way".
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Where mail to an address would go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// Whom it is about.
     pub recipient: String,
@@ -36,7 +37,7 @@ pub struct Explanation {
 }
 
 /// A host of the site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HostRow {
     /// Its name.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct HostRow {
 }
 
 /// A source at the site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceNow {
     /// Its name.
     pub name: String,
@@ -62,7 +63,7 @@ pub struct SourceNow {
 }
 
 /// A limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LimitRow {
     /// Its name, as in the configuration.
     pub name: String,

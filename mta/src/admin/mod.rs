@@ -1,14 +1,20 @@
-//! The relay from outside: the control socket of the command line, health and metrics over HTTP.
+//! The relay from outside: the API at the control socket and on `admin.bind`, health and metrics.
 //!
-//! Everything acts through [`Control`], which `app` implements: nothing here knows the queue.
+//! Everything acts through [`Control`], which `control` implements: nothing here knows the queue.
 
+mod api;
 mod explanation;
-mod http;
+mod messages;
+mod pages;
+mod queue;
+mod serve;
 mod socket;
 mod sources;
 
+pub use api::{Front, ListQuery, NewToken, Page, Problem, TokenOrder, TokenRow, WHO};
 pub use explanation::{Explanation, HostRow, LimitRow, SourceNow};
-pub use http::{api, pages};
+pub use messages::{GroupBy, GroupRow, QueueSummary, RecipientRow, Story, WaitingRow};
+pub use queue::{Acted, Action, Order, QueueAnswer, QueueQuery, Refused, Row, Status};
 pub use socket::{SOCKET, bind_socket};
 pub use sources::{
     CheckRow, ForecastAnswer, ForecastDay, ForecastQuestion, HaltRow, LimitNow, PathRow,
@@ -16,7 +22,8 @@ pub use sources::{
     StandbyRow, SwapAnswer, SwapOrder, SwapPool, WarmUpRow,
 };
 
-use serde::{Deserialize, Serialize};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::message::Event;
 use crate::outside::BoxFuture;
@@ -70,6 +77,12 @@ pub trait Control: Send + Sync {
     /// The events of a message, a recipient, a sender or a tag, oldest first.
     fn trace(&self, question: String) -> BoxFuture<'_, Result<Vec<Event>, ControlError>>;
 
+    /// The whole story of a message, by Tambo's id or Message-ID.
+    fn story(&self, name: String) -> BoxFuture<'_, Result<Story, ControlError>>;
+
+    /// Who waits, in groups.
+    fn summary(&self, by: GroupBy) -> BoxFuture<'_, Result<QueueSummary, ControlError>>;
+
     /// Where mail to an address would go now, from a pool.
     fn explain(
         &self,
@@ -79,134 +92,25 @@ pub trait Control: Send + Sync {
 
     /// How the relay is.
     fn status(&self) -> Status;
+
+    /// Whether there is an account of this name.
+    fn has_account(&self, name: &str) -> bool;
 }
 
-/// Which deliveries are meant. Empty: all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueQuery {
-    /// Tambo's id or Message-ID of a message.
-    pub message: Option<String>,
-    /// Domain of the recipients.
-    pub domain: Option<String>,
-    /// Account.
-    pub account: Option<String>,
-    /// Tag.
-    pub tag: Option<String>,
-    /// MAIL FROM.
-    pub sender: Option<String>,
-    /// Only those held (or not).
-    pub held: Option<bool>,
-    /// Rows at most; 100 when not given.
-    pub limit: Option<usize>,
-    /// Where the page before ended.
-    pub from: Option<String>,
+/// Answers the command line until it is dropped.
+pub async fn serve_socket(socket: UnixListener, front: Front) {
+    serve::serve(socket, api::api(&front)).await;
 }
 
-/// A page of the queue.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct QueueAnswer {
-    /// In order of acceptance.
-    pub rows: Vec<Row>,
-    /// Where the next page starts.
-    pub next: Option<String>,
-}
-
-/// A delivery that has not ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Tambo's id of the message.
-    pub message: String,
-    /// Its place among the deliveries of the message.
-    pub delivery: u16,
-    /// Content of Message-ID.
-    pub message_id: Option<String>,
-    /// MAIL FROM; empty for `<>`.
-    pub sender: String,
-    /// Those that still wait.
-    pub recipients: Vec<String>,
-    /// Domain of the recipients.
-    pub domain: String,
-    /// Where the mail really goes, as far as it is known.
-    pub site: String,
-    /// `active`, `queued`, `deferred` or `held`.
-    pub state: String,
-    /// Attempts that ended.
-    pub attempts: u32,
-    /// RFC 3339; nothing while held.
-    pub next_attempt: Option<String>,
-    /// What stood in the way.
-    pub last_reply: Option<String>,
-    /// Why it is held.
-    pub held: Option<String>,
-    /// RFC 3339.
-    pub accepted: String,
-    /// Account.
-    pub account: String,
-    /// Opaque words of the submitter.
-    pub tags: Vec<String>,
-    /// Octets.
-    pub size: u64,
-}
-
-/// What is to be done to deliveries that wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// What.
-    pub action: Action,
-    /// To which.
-    pub query: QueueQuery,
-    /// Why, for those who ask later.
-    pub why: String,
-}
-
-/// The levers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Attempt now.
-    Retry,
-    /// Not until released.
-    Hold,
-    /// No longer held; attempt now.
-    Release,
-    /// Give up and tell the sender.
-    Bounce,
-    /// Look the route up again and attempt now.
-    Reroute,
-}
-
-/// What was done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acted {
-    /// Deliveries.
-    pub done: usize,
-    /// Those it could not be done to, and why (at most 100 are named).
-    pub refused: Vec<Refused>,
-    /// How many it could not be done to.
-    pub refused_count: usize,
-}
-
-/// A delivery that stayed as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// Tambo's id of the message.
-    pub message: String,
-    /// Why.
-    pub why: String,
-}
-
-/// How the relay is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Why mail is not taken now; `None`: it is.
-    pub refusing: Option<String>,
-    /// Why the relay must be started afresh; `None`: it is well.
-    pub failed: Option<String>,
-    /// Connections to servers.
-    pub connections: usize,
-    /// Deliveries in memory.
-    pub ready: usize,
+/// Answers `admin.bind` until it is dropped; `/metrics` without a token to those networks.
+pub async fn serve_network(
+    listener: TcpListener,
+    front: Front,
+    metrics_allow: Vec<IpNet>,
+    process: fn(),
+) {
+    let router = api::api(&front).merge(pages::pages(&front, metrics_allow, process));
+    serve::serve(listener, router).await;
 }
 
 /// Why a question has no answer.
@@ -215,6 +119,12 @@ pub enum ControlError {
     /// What was asked makes no sense.
     #[error("{0}")]
     Question(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    Refused(String),
     /// The spool does not answer.
     #[error("{0}")]
     Spool(String),

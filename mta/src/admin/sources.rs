@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// A source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceRow {
     /// Its name.
     pub name: String,
@@ -33,7 +34,7 @@ pub struct SourceRow {
 }
 
 /// A source with its paths.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceAnswer {
     /// It.
     #[serde(flatten)]
@@ -45,7 +46,7 @@ pub struct SourceAnswer {
 }
 
 /// A source at a site, as mail of one pool meets it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PathRow {
     /// The site.
     pub site: String,
@@ -84,7 +85,7 @@ pub struct PathRow {
 }
 
 /// A limit of a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LimitNow {
     /// Its name, as in the configuration.
     pub name: String,
@@ -95,7 +96,7 @@ pub struct LimitNow {
 }
 
 /// What is to be done to a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceOrder {
     /// What.
@@ -111,7 +112,7 @@ pub struct SourceOrder {
 }
 
 /// What can be done to a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceAction {
     /// Nothing is sent from it.
@@ -123,14 +124,14 @@ pub enum SourceAction {
 }
 
 /// What was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceDone {
     /// In a sentence.
     pub said: String,
 }
 
 /// A swap that is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwapOrder {
     /// This standby, and no other.
@@ -147,7 +148,7 @@ pub struct SwapOrder {
 }
 
 /// What a swap is, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SwapAnswer {
     /// Who leaves.
     pub source: String,
@@ -162,7 +163,7 @@ pub struct SwapAnswer {
 }
 
 /// A swap in one pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SwapPool {
     /// The pool.
     pub pool: String,
@@ -183,7 +184,7 @@ pub struct SwapPool {
 }
 
 /// A standby that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandbyRow {
     /// Its name.
     pub name: String,
@@ -194,7 +195,7 @@ pub struct StandbyRow {
 }
 
 /// A check of a standby.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CheckRow {
     /// What was looked at.
     pub what: String,
@@ -209,7 +210,7 @@ pub struct CheckRow {
 }
 
 /// Something that waits at a site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HaltRow {
     /// The site.
     pub site: String,
@@ -228,7 +229,7 @@ pub struct HaltRow {
 }
 
 /// What is to go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseOrder {
     /// At this site.
@@ -240,7 +241,7 @@ pub struct ReleaseOrder {
 }
 
 /// What goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Released {
     /// What was halted, in words.
     pub released: Vec<String>,
@@ -251,7 +252,7 @@ pub struct Released {
 }
 
 /// A path that warms up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WarmUpRow {
     /// The source.
     pub source: String,
@@ -280,8 +281,9 @@ pub struct WarmUpRow {
 }
 
 /// A mailing, and from where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ForecastQuestion {
     /// The pool; nothing: the default one.
     #[serde(default)]
@@ -292,7 +294,7 @@ pub struct ForecastQuestion {
 }
 
 /// How many days it takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForecastAnswer {
     /// The pool.
     pub pool: String,
@@ -309,7 +311,7 @@ pub struct ForecastAnswer {
 }
 
 /// A day of a forecast.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForecastDay {
     /// Its date, in the time zone of the pool's send window.
     pub date: String,

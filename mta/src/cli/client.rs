@@ -5,14 +5,17 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::admin::SOCKET;
+use crate::admin::{Page, Problem, SOCKET, WHO};
 
 use super::load;
+
+/// Rows of each page that is asked for.
+const PAGE: usize = 1_000;
 
 /// Asks (`GET`), or tells (`POST` with a body), and reads the answer.
 pub(super) fn call<T: DeserializeOwned>(
@@ -20,10 +23,42 @@ pub(super) fn call<T: DeserializeOwned>(
     target: &str,
     body: Option<&impl serde::Serialize>,
 ) -> Result<T, String> {
-    let socket = load(config)?.server.data_dir.join(SOCKET);
+    let method = if body.is_some() { Method::POST } else { Method::GET };
     let body = body.map(serde_json::to_vec).transpose().map_err(|error| error.to_string())?;
+    send(config, method, target, body.unwrap_or_default())
+}
+
+/// Has something removed, and reads what it was.
+pub(super) fn remove<T: DeserializeOwned>(config: &Path, target: &str) -> Result<T, String> {
+    send(config, Method::DELETE, target, Vec::new())
+}
+
+/// All rows of a list that comes in pages.
+pub(super) fn rows<T: DeserializeOwned>(config: &Path, target: &str) -> Result<Vec<T>, String> {
+    let (mut all, mut from) = (Vec::new(), None::<String>);
+    loop {
+        let joint = if target.contains('?') { '&' } else { '?' };
+        let from_part = from.map(|from| format!("&from={}", escaped(&from))).unwrap_or_default();
+        let page: Page<T> =
+            call(config, &format!("{target}{joint}limit={PAGE}{from_part}"), None::<&()>)?;
+        all.extend(page.rows);
+        from = page.next;
+        if from.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+fn send<T: DeserializeOwned>(
+    config: &Path,
+    method: Method,
+    target: &str,
+    body: Vec<u8>,
+) -> Result<T, String> {
+    let socket = load(config)?.server.data_dir.join(SOCKET);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(exchange(&socket, target, body))
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(exchange(&socket, method, target, body))
 }
 
 /// `key=value&…`, escaped, of what is given.
@@ -64,8 +99,9 @@ pub(super) fn who() -> String {
 
 async fn exchange<T: DeserializeOwned>(
     socket: &Path,
+    method: Method,
     target: &str,
-    body: Option<Vec<u8>>,
+    body: Vec<u8>,
 ) -> Result<T, String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
@@ -86,13 +122,13 @@ async fn exchange<T: DeserializeOwned>(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::spawn(connection);
-    let method = if body.is_some() { "POST" } else { "GET" };
     let request = Request::builder()
         .method(method)
         .uri(target)
         .header("host", "tambo")
         .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .header(WHO, who())
+        .body(Full::new(Bytes::from(body)))
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(failed)?;
     let status = response.status();
@@ -101,7 +137,6 @@ async fn exchange<T: DeserializeOwned>(
         return serde_json::from_slice(&text)
             .map_err(|error| format!("the relay's answer cannot be read: {error}"));
     }
-    let told: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
-    let why = told.as_ref().and_then(|told| told.get("error")).and_then(|error| error.as_str());
-    Err(why.map_or_else(|| format!("the relay answered {status}"), str::to_owned))
+    let problem: Option<Problem> = serde_json::from_slice(&text).ok();
+    Err(problem.map_or_else(|| format!("the relay answered {status}"), |problem| problem.detail))
 }

@@ -1,6 +1,7 @@
 //! The command line. Each subcommand is a file; those that speak with a running relay do so
 //! over its control socket.
 
+mod audit;
 mod check;
 mod classify;
 mod client;
@@ -15,6 +16,7 @@ mod sources;
 mod spool;
 mod supervisor;
 mod swap;
+mod token;
 mod trace;
 mod warm_up;
 
@@ -60,6 +62,10 @@ enum Command {
     Spool(spool::SpoolArguments),
     /// Make keys that sign mail, and print their DNS records.
     Dkim(dkim::DkimArguments),
+    /// Make, list and revoke tokens, with which programs and people use the API.
+    Token(token::TokenArguments),
+    /// Look at the book of what was changed by whom, and check that nobody changed the book.
+    Audit(audit::AuditArguments),
     /// Read a password and print its argon2id hash for `password_hash`.
     Password,
 }
@@ -78,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(&cli.config, arguments),
         Command::Spool(arguments) => spool::spool(&cli.config, arguments),
         Command::Dkim(arguments) => dkim::dkim(&cli.config, arguments),
+        Command::Token(arguments) => token::token(&cli.config, arguments),
+        Command::Audit(arguments) => audit::audit(&cli.config, arguments),
         Command::Password => password::password(),
     };
     match done {

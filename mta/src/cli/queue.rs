@@ -77,6 +77,9 @@ struct Target {
     /// Everything in the queue.
     #[arg(long)]
     all: bool,
+    /// Change nothing: tell how many it would be done to.
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for those who ask later.
     #[arg(long, default_value = "by the administrator")]
     why: String,
@@ -200,21 +203,30 @@ fn act(config: &Path, action: Action, done: &str, target: &Target) -> Result<(),
         let named = query.message.clone();
         // Only what is held can be released; the rest stays as it is.
         let held = (action == Action::Release && named.is_none()).then_some(true);
-        let order = Order { action, query: QueueQuery { held, ..query }, why: target.why.clone() };
+        let order = Order {
+            action,
+            query: QueueQuery { held, ..query },
+            why: target.why.clone(),
+            who: String::new(),
+            dry_run: target.dry_run,
+        };
         let acted: Acted = call(config, "/api/v1/queue/actions", Some(&order))?;
-        if let Some(id) = named.filter(|_| acted.done + acted.refused_count == 0) {
+        if let Some(id) = named.filter(|_| acted.matched == 0) {
             sum.refused_count += 1;
             sum.refused.push(crate::admin::Refused {
                 message: id,
                 why: "it is not in the queue".to_owned(),
             });
         }
+        sum.matched += acted.matched;
         sum.done += acted.done;
         sum.refused_count += acted.refused_count;
         sum.refused.extend(acted.refused);
     }
     if target.json {
         print_json(&sum)?;
+    } else if target.dry_run {
+        print_line(&format!("{} would be {done}; nothing is changed", sum.matched));
     } else {
         print_line(&format!("{} {done}", sum.done));
         for refused in &sum.refused {

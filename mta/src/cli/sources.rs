@@ -10,7 +10,7 @@ use crate::admin::{
     HaltRow, ReleaseOrder, Released, SourceAction, SourceDone, SourceOrder, SourceRow,
 };
 
-use super::client::{call, escaped, who};
+use super::client::{call, escaped, rows};
 use super::{print_json, print_line, print_table, source_show, swap, warm_up};
 
 /// What to do with sources.
@@ -145,12 +145,7 @@ fn order(
     for_seconds: Option<u64>,
     why: &str,
 ) -> SourceOrder {
-    SourceOrder { action, at: at.cloned(), for_seconds, why: signed(why) }
-}
-
-/// `ana: the provider asked for it`
-pub(super) fn signed(why: &str) -> String {
-    format!("{}: {why}", who())
+    SourceOrder { action, at: at.cloned(), for_seconds, why: why.to_owned() }
 }
 
 /// `/api/v1/sources/NAME/what`
@@ -168,7 +163,7 @@ fn act(config: &Path, target: &Target, order: &SourceOrder) -> Result<(), String
 }
 
 fn list(config: &Path, json: bool) -> Result<(), String> {
-    let rows: Vec<SourceRow> = call(config, "/api/v1/sources", None::<&()>)?;
+    let rows: Vec<SourceRow> = rows(config, "/api/v1/sources")?;
     if json {
         return print_json(&rows);
     }
@@ -206,7 +201,7 @@ pub(super) fn why(row: &SourceRow) -> String {
 }
 
 fn halts(config: &Path, json: bool) -> Result<(), String> {
-    let rows: Vec<HaltRow> = call(config, "/api/v1/halts", None::<&()>)?;
+    let rows: Vec<HaltRow> = rows(config, "/api/v1/halts")?;
     if json {
         return print_json(&rows);
     }
@@ -231,7 +226,7 @@ fn halts(config: &Path, json: bool) -> Result<(), String> {
 
 fn release(config: &Path, site: &str, name: &str, why: &str, json: bool) -> Result<(), String> {
     let (site, name) = (site.to_owned(), name.to_owned());
-    let order = ReleaseOrder { site, name, why: signed(why) };
+    let order = ReleaseOrder { site, name, why: why.to_owned() };
     let released: Released = call(config, "/api/v1/halts/release", Some(&order))?;
     if json {
         return print_json(&released);

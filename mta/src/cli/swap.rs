@@ -8,7 +8,7 @@ use clap::Args;
 use crate::admin::{CheckRow, SwapAnswer, SwapOrder, SwapPool};
 
 use super::client::call;
-use super::sources::{path, signed};
+use super::sources::path;
 use super::{print_json, print_line};
 
 /// Take a source out of its pools and a standby in.
@@ -46,7 +46,7 @@ pub(super) fn swap(config: &Path, arguments: &SwapArguments) -> Result<(), Strin
         with: arguments.with.clone(),
         dry_run: arguments.dry_run,
         force: arguments.force,
-        why: signed(&arguments.why),
+        why: arguments.why.clone(),
     };
     let answer: SwapAnswer = call(config, &path(&arguments.name, "/swap"), Some(&order))?;
     if arguments.json {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::admin::{ForecastAnswer, WarmUpRow};
 
-use super::client::{call, query};
+use super::client::{call, query, rows};
 use super::{print_json, print_line, print_table};
 
 /// Of which pool.
@@ -41,7 +41,7 @@ pub(super) struct ForecastArguments {
 
 pub(super) fn warm_up(config: &Path, arguments: &WarmUpArguments) -> Result<(), String> {
     let target = format!("/api/v1/warm-up{}", query(&[("pool", arguments.pool.as_deref())]));
-    let rows: Vec<WarmUpRow> = call(config, &target, None::<&()>)?;
+    let rows: Vec<WarmUpRow> = rows(config, &target)?;
     if arguments.json {
         return print_json(&rows);
     }

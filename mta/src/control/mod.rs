@@ -2,6 +2,7 @@
 
 mod explain;
 mod sources;
+mod story;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::sync::Arc;
 use relay_config::Config;
 
 use crate::admin::{
-    Acted, Action, Control, ControlError, Explanation, ForecastAnswer, ForecastQuestion, HaltRow,
-    Order, QueueAnswer, QueueQuery, Refused, ReleaseOrder, Released, Row, SourceAnswer, SourceDone,
-    SourceOrder, SourceRow, Status, SwapAnswer, SwapOrder, WarmUpRow,
+    Acted, Action, Control, ControlError, Explanation, ForecastAnswer, ForecastQuestion, GroupBy,
+    HaltRow, Order, QueueAnswer, QueueQuery, QueueSummary, Refused, ReleaseOrder, Released, Row,
+    SourceAnswer, SourceDone, SourceOrder, SourceRow, Status, Story, SwapAnswer, SwapOrder,
+    WarmUpRow,
 };
 use crate::current::Current;
 use crate::dispatch::Dispatch;
@@ -55,9 +57,15 @@ impl RelayControl {
         let mut query = QueueQuery { limit: Some(PAGE_MAX), ..order.query };
         loop {
             let (rows, next) = self.page(query.clone()).await?;
+            acted.matched += rows.len();
+            if order.dry_run {
+                let Some(next) = next else { return Ok(acted) };
+                query.from = Some(cursor(next));
+                continue;
+            }
             for row in rows {
                 let id = row.delivery.id;
-                match self.act_on(order.action, id, &order.why).await {
+                match self.act_on(order.action, id, &order.who, &order.why).await {
                     Ok(()) => acted.done += 1,
                     Err(error) => {
                         acted.refused_count += 1;
@@ -73,13 +81,21 @@ impl RelayControl {
         }
     }
 
-    async fn act_on(&self, action: Action, id: DeliveryId, why: &str) -> Result<(), LeverError> {
-        let why = why.to_owned();
+    async fn act_on(
+        &self,
+        action: Action,
+        id: DeliveryId,
+        who: &str,
+        why: &str,
+    ) -> Result<(), LeverError> {
         match action {
-            Action::Hold => self.queue.pull(id, &Lever::Hold { why }).await,
+            Action::Hold => {
+                let why = format!("{who}: {why}");
+                self.queue.pull(id, &Lever::Hold { why }).await
+            }
             Action::Release => self.queue.pull(id, &Lever::Release).await,
             Action::Retry => self.queue.pull(id, &Lever::Retry).await,
-            Action::Bounce => self.dispatch.bounce(id, &why).await,
+            Action::Bounce => self.dispatch.bounce(id, why).await,
             Action::Reroute => self.dispatch.reroute(id).await,
         }
     }
@@ -169,6 +185,14 @@ impl Control for RelayControl {
         })
     }
 
+    fn story(&self, name: String) -> BoxFuture<'_, Result<Story, ControlError>> {
+        Box::pin(async move { self.story_of(&name).await })
+    }
+
+    fn summary(&self, by: GroupBy) -> BoxFuture<'_, Result<QueueSummary, ControlError>> {
+        Box::pin(async move { self.summary_by(by).await })
+    }
+
     fn explain(
         &self,
         recipient: String,
@@ -195,6 +219,10 @@ impl Control for RelayControl {
         let refusing = self.queue.is_accepting().err().map(|refusal| refusal.to_string());
         let (connections, _) = self.dispatch.counts();
         Status { refusing, failed, connections, ready: self.queue.depth().0 }
+    }
+
+    fn has_account(&self, name: &str) -> bool {
+        self.config.get().accounts.iter().any(|account| *account.name == *name)
     }
 }
 

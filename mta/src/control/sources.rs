@@ -49,9 +49,6 @@ impl RelayControl {
         order: SourceOrder,
     ) -> Result<SourceDone, ControlError> {
         let SourceOrder { action, at, for_seconds, why } = order;
-        if why.trim().is_empty() {
-            return Err(ControlError::Question("why? It stands in the events".to_owned()));
-        }
         let until = for_seconds.map(|time| self.queue.now().after(Duration::from_secs(time)));
         if for_seconds.is_some() && action != SourceAction::Suspend {
             return Err(ControlError::Question("only a suspension has an end".to_owned()));
@@ -428,12 +425,12 @@ fn date(day: i32) -> String {
 }
 
 fn no_source(name: &str) -> ControlError {
-    ControlError::Question(format!("there is no source {name}; `tambo sources list` names them"))
+    ControlError::NotFound(format!("there is no source {name}; `tambo sources list` names them"))
 }
 
 fn not_done(error: NotDone) -> ControlError {
     match error {
-        NotDone::Refused(why) => ControlError::Question(why),
+        NotDone::Refused(why) => ControlError::Refused(why),
         NotDone::NotWritten(_) => ControlError::Spool(error.to_string()),
     }
 }

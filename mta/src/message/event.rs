@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{Id, Message};
 
 /// One JSON object of `events/*.jsonl` and of `tambo trace --json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Its own id; sorts by time.
+    #[schema(value_type = String)]
     pub id: Id,
     /// RFC 3339, UTC.
     pub time: String,
@@ -21,6 +22,7 @@ pub struct Event {
     pub kind: EventKind,
     /// Tambo's id of the message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
     pub message: Option<Id>,
     /// Content of its Message-ID header.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -30,6 +32,7 @@ pub struct Event {
     pub listener: Option<String>,
     /// Address of the client that sent it, or wanted to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Account it belongs to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -100,7 +103,7 @@ pub struct Event {
 }
 
 /// The `type` of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// We took responsibility for a recipient.

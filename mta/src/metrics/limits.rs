@@ -4,6 +4,8 @@
 /// Name and what happens when it is reached.
 pub(super) const LIMITS: &[(&str, &str)] = &[
     ("addresses_per_attempt", "a destination has more addresses than an attempt tries"),
+    ("admin_connections", "too many connections to `admin.bind` or the control socket: closed"),
+    ("api_requests", "a token asked too often: 429"),
     ("blame_counts", "no more replies that blame are counted toward a rule's share"),
     ("blocklist_subjects", "blocklists are not asked about all addresses and domains"),
     ("bodies_in_flight_max", "messages that arrive found no room in memory: 452"),
@@ -39,8 +41,10 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("recipients_per_message", "a message has too many recipients: 452"),
     ("remembered_paths", "no more of what was known of sources at silent sites is remembered"),
     ("routes", "no more routes are remembered; they are looked up again"),
+    ("tokens", "no more tokens are made; those that nobody uses can be revoked: 409"),
     ("told_paths", "an answer about sources tells no more paths"),
     ("wanted_tls", "no more hosts that refuse mail in clear are remembered"),
+    ("wrong_tokens", "an address showed too many wrong tokens: 429"),
 ];
 
 #[cfg(test)]

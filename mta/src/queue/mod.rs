@@ -5,6 +5,7 @@
 
 mod accept;
 mod bodies;
+mod census;
 pub mod due;
 mod expiry;
 mod figures;
@@ -20,10 +21,11 @@ mod reroute;
 pub mod schedule;
 pub mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use accept::CHUNK_OCTETS;
 pub use bodies::{BodyPermit, HeldBody};
+pub use census::{Census, Group};
 pub use expiry::Aged;
 pub use late::Late;
 pub use levers::{Lever, LeverError};
@@ -124,6 +126,8 @@ pub struct Queue {
     dividing: tokio::sync::Mutex<()>,
     /// The oldest message, as it was last seen.
     oldest: figures::Oldest,
+    /// Who waits, as it was last counted.
+    counted: census::Counted,
 }
 
 impl Queue {
@@ -149,6 +153,7 @@ impl Queue {
             ended: Mutex::new(Vec::new()),
             dividing: tokio::sync::Mutex::new(()),
             oldest: figures::Oldest::default(),
+            counted: census::Counted::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::message::{DeliveryId, ReversePath, examples};
 use crate::spool::{Family, MemorySpool, SpoolError};
 
-struct Clock(AtomicU64);
+pub struct Clock(AtomicU64);
 
 impl WallClock for Clock {
     fn now(&self) -> Timestamp {
@@ -18,7 +18,7 @@ impl WallClock for Clock {
 }
 
 #[derive(Default)]
-struct Hand(Mutex<Vec<Ready>>);
+pub struct Hand(Mutex<Vec<Ready>>);
 
 impl Outlet for Hand {
     fn ready(&self, deliveries: Vec<Ready>) {
@@ -32,10 +32,10 @@ impl Outlet for Hand {
     }
 }
 
-struct World {
+pub struct World {
     spool: Arc<MemorySpool>,
-    clock: Arc<Clock>,
-    queue: Arc<Queue>,
+    pub clock: Arc<Clock>,
+    pub queue: Arc<Queue>,
     hand: Arc<Hand>,
 }
 
@@ -70,7 +70,7 @@ impl World {
         Self { spool, clock, queue, hand }
     }
 
-    fn new() -> Self {
+    pub fn new() -> Self {
         let clock = Clock(AtomicU64::new(1_795_525_500_000));
         Self::on(Arc::new(MemorySpool::new()), Arc::new(clock))
     }
@@ -81,7 +81,7 @@ impl World {
         Self::on(self.spool, self.clock)
     }
 
-    async fn accept(&self, to: &str) -> Id {
+    pub async fn accept(&self, to: &str) -> Id {
         let submission = self.submission(to);
         let id = submission.id;
         self.queue.accept(submission).await.unwrap();

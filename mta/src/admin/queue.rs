@@ -1,0 +1,141 @@
+//! What is asked about the queue, and what is answered.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which deliveries are meant. Empty: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct QueueQuery {
+    /// Tambo's id or Message-ID of a message.
+    pub message: Option<String>,
+    /// Domain of the recipients.
+    pub domain: Option<String>,
+    /// Account.
+    pub account: Option<String>,
+    /// Tag.
+    pub tag: Option<String>,
+    /// MAIL FROM.
+    pub sender: Option<String>,
+    /// Only those held (or not).
+    pub held: Option<bool>,
+    /// Rows at most; 100 when not given.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub from: Option<String>,
+}
+
+/// A page of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueueAnswer {
+    /// In order of acceptance.
+    pub rows: Vec<Row>,
+    /// Where the next page starts.
+    pub next: Option<String>,
+}
+
+/// A delivery that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Row {
+    /// Tambo's id of the message.
+    pub message: String,
+    /// Its place among the deliveries of the message.
+    pub delivery: u16,
+    /// Content of Message-ID.
+    pub message_id: Option<String>,
+    /// MAIL FROM; empty for `<>`.
+    pub sender: String,
+    /// Those that still wait.
+    pub recipients: Vec<String>,
+    /// Domain of the recipients.
+    pub domain: String,
+    /// Where the mail really goes, as far as it is known.
+    pub site: String,
+    /// `active`, `queued`, `deferred` or `held`.
+    pub state: String,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// RFC 3339; nothing while held.
+    pub next_attempt: Option<String>,
+    /// What stood in the way.
+    pub last_reply: Option<String>,
+    /// Why it is held.
+    pub held: Option<String>,
+    /// RFC 3339.
+    pub accepted: String,
+    /// Account.
+    pub account: String,
+    /// Opaque words of the submitter.
+    pub tags: Vec<String>,
+    /// Octets.
+    pub size: u64,
+}
+
+/// What is to be done to deliveries that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Order {
+    /// What.
+    pub action: Action,
+    /// To which.
+    pub query: QueueQuery,
+    /// Nothing is done: `matched` says how many it would be done to.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for those who ask later. Of what is given up, the sender is told.
+    pub why: String,
+    /// Who orders it: whoever asks is put in.
+    #[serde(skip)]
+    pub who: String,
+}
+
+/// The levers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Attempt now.
+    Retry,
+    /// Not until released.
+    Hold,
+    /// No longer held; attempt now.
+    Release,
+    /// Give up and tell the sender.
+    Bounce,
+    /// Look the route up again and attempt now.
+    Reroute,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Acted {
+    /// Deliveries that were meant.
+    pub matched: usize,
+    /// Those it was done to.
+    pub done: usize,
+    /// Those it could not be done to, and why (at most 100 are named).
+    pub refused: Vec<Refused>,
+    /// How many it could not be done to.
+    pub refused_count: usize,
+}
+
+/// A delivery that stayed as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refused {
+    /// Tambo's id of the message.
+    pub message: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How the relay is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Why mail is not taken now; `None`: it is.
+    pub refusing: Option<String>,
+    /// Why the relay must be started afresh; `None`: it is well.
+    pub failed: Option<String>,
+    /// Connections to servers.
+    pub connections: usize,
+    /// Deliveries in memory.
+    pub ready: usize,
+}

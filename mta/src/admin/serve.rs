@@ -1,0 +1,97 @@
+//! HTTP on `admin.bind` and at the control socket: connections that are counted, requests that come in time.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Extension;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::metrics::limit_hit;
+
+use super::api::Origin;
+
+/// Connections at a time: pages that stay open to see live what happens, scripts, Prometheus. Each costs a few tens
+/// of kilobytes.
+const CONNECTIONS_MAX: usize = 512;
+/// Time for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets of the head of a request.
+const HEAD_MAX: usize = 64 * 1024;
+/// Wait after a connection that could not be accepted, as when files run out.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Where connections come from.
+pub(super) trait Door: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one, and where it comes from.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+}
+
+impl Door for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, address) = self.accept().await?;
+        let _ = stream.set_nodelay(true);
+        let from: IpAddr = address.ip().to_canonical();
+        Ok((stream, Origin::Network(from)))
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, Origin::Socket))
+    }
+}
+
+/// Answers until it is dropped.
+pub(super) async fn serve(door: impl Door, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let (stream, origin) = match door.next().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection of the admin interface could not be accepted");
+                tokio::time::sleep(AFTER_FAILURE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            // Closed without a word: to write one could take as long as the peer likes.
+            limit_hit("admin_connections");
+            continue;
+        };
+        connections.spawn(converse(stream, origin, router.clone(), permit));
+    }
+}
+
+async fn converse<S>(stream: S, origin: Origin, router: Router, _permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router.layer(Extension(origin)));
+    let served: Result<(), hyper::Error> = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection of the admin interface ended badly");
+    }
+}
