@@ -13,9 +13,9 @@ use crate::config::{
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
-    boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
-    name, network, one_of, password_hash, path, pattern, port, selector, send_window, share, size,
-    socket, some, string, text,
+    boolean, count_from, duration, duration_or_never, host, host_name, inner_socket, ip, list,
+    located, mailbox, name, network, one_of, password_hash, path, pattern, port, selector,
+    send_window, share, size, socket, some, string, text,
 };
 use crate::problem::Mistake;
 use crate::providers::{ProviderSection, everyones, provider};
@@ -135,7 +135,7 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
         ),
         limits: file.table("limits", "Limits of the relay as a whole.", limits),
         dns: file.table("dns", "Where names are looked up.", dns),
-        admin: file.table("admin", "Health and metrics over HTTP.", admin),
+        admin: file.table("admin", "The API, health and metrics over HTTP.", admin),
         metrics: file.table("metrics", "Who may read the metrics.", metrics),
         events: file.table("events", "What is told of each message: `tambo trace` and the files in `data_dir/events`.", events),
         log: file.table("log", "What is written to standard error.", log),
@@ -710,8 +710,8 @@ fn admin(f: &mut Fields<'_>) -> Admin {
     let bind = f.optional(
         "bind",
         "\"127.0.0.1:8025\"",
-        "Address and port; without it nothing listens.",
-        socket,
+        "Address and port of the API, health and metrics, none that strangers reach: it speaks in clear. Without it nothing listens but the control socket.",
+        inner_socket,
     );
     Admin { bind }
 }
@@ -720,7 +720,7 @@ fn metrics(f: &mut Fields<'_>) -> Metrics {
     let allow: Vec<IpNet> = f.or(
         "allow",
         "[\"127.0.0.0/8\", \"::1/128\"]",
-        "Networks that may read /metrics.",
+        "Networks that may read /metrics without a token.",
         list(network),
     );
     Metrics { allow }
