@@ -1,12 +1,9 @@
 //! Makes what the relay keeps out of octets: values that its own parsers let in, whatever they hold.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use mta::message::{
-    Address, Attempt, BodyType, Delivery, DeliveryId, Event, EventKind, Hold, Id, Lane, Message,
-    Notify, OriginalRecipient, Priority, Recipient, RecipientParameters, RecipientState, Reply,
+    Address, BodyType, Id, Message, Notify, OriginalRecipient, Priority, RecipientParameters, Reply,
     ReturnContent, ReversePath, Timestamp, parse_envelope_id,
 };
 
@@ -75,56 +72,6 @@ pub fn message(u: &mut Unstructured<'_>) -> Result<Message> {
         message_id: word(u)?,
         signatures: word(u)?.map(Bytes::from),
     })
-}
-
-/// A delivery.
-pub fn delivery(u: &mut Unstructured<'_>) -> Result<Delivery> {
-    use RecipientState::{Bounced, Delivered, Expired, Queued};
-    let recipient = |u: &mut Unstructured<'_>| {
-        Ok(Recipient {
-            address: address(u)?,
-            parameters: parameters(u)?,
-            state: *u.choose(&[Queued, Delivered, Bounced, Expired])?,
-        })
-    };
-    Ok(Delivery {
-        id: DeliveryId { message: Id::first_at(time(u)?), number: u.arbitrary()? },
-        domain: text(u, 60)?,
-        lane: lane(u)?,
-        recipients: (0..u.int_in_range(0..=4)?).map(|_| recipient(u)).collect::<Result<_>>()?,
-        due: Timestamp::from_millis(u.arbitrary()?),
-        attempts: u.arbitrary()?,
-        last: if u.arbitrary()? { Some(attempt(u)?) } else { None },
-        hold: word(u)?.map(|why| Hold { since: Timestamp::from_millis(7), why }),
-    })
-}
-
-fn attempt(u: &mut Unstructured<'_>) -> Result<Attempt> {
-    Ok(Attempt { time: time(u)?, source: word(u)?, mx: word(u)?, reply: reply(u)? })
-}
-
-/// Whose turn it shares.
-pub fn lane(u: &mut Unstructured<'_>) -> Result<Lane> {
-    Ok(Lane {
-        priority: Priority::new(u.arbitrary()?),
-        account: u.arbitrary()?,
-        tag: u.arbitrary()?,
-    })
-}
-
-/// An event about a message.
-pub fn event(u: &mut Unstructured<'_>) -> Result<Event> {
-    let kinds = [EventKind::Accepted, EventKind::Rejected, EventKind::Delivered, EventKind::Source];
-    let kind = *u.choose(&kinds)?;
-    let mut event = Event::of_message(Id::first_at(time(u)?), kind, &message(u)?);
-    event.client = Some(IpAddr::V4(Ipv4Addr::from(u.arbitrary::<u32>()?)));
-    event.recipient = Some(address(u)?.to_string());
-    event.reply = word(u)?;
-    event.detail = word(u)?;
-    event.attempt = u.arbitrary()?;
-    event.size = u.arbitrary()?;
-    event.seconds = Some(f64::from(u.arbitrary::<u32>()?) / 1000.0);
-    Ok(event)
 }
 
 fn word(u: &mut Unstructured<'_>) -> Result<Option<String>> {

@@ -126,6 +126,10 @@ fn a_piece_of_bdat_has_no_end_but_its_size() {
                 assert!(said.ends_with("250 2.0.0 Ok\r\n"), "{place}");
                 assert_eq!(taken.len(), 1, "{place}");
                 check_taken(&taken[0], &place);
+                if !message.replace("\r\n", "").contains(['\r', '\n']) {
+                    let octets = body(&taken[0]);
+                    assert!(octets == message.as_bytes(), "not as it was sent: {place}");
+                }
             }
         }
     }

@@ -13,6 +13,13 @@ pub struct TooOften {
     pub wait: Duration,
 }
 
+impl TooOften {
+    /// The same in whole seconds, never too few.
+    pub fn seconds(self) -> u64 {
+        self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0)
+    }
+}
+
 /// A bucket for each of them.
 #[derive(Debug)]
 pub struct Allowances<K> {
@@ -52,14 +59,6 @@ impl<K: Clone + Eq + Hash> Allowances<K> {
         Ok(())
     }
 
-    /// Whether there is nothing left to take, without taking.
-    pub fn is_spent(&self, who: &K, now: Timestamp) -> Option<TooOften> {
-        let bucket = self.buckets.get(who)?;
-        let left = bucket.filled(now, self.per_second, self.at_once);
-        let wait = Duration::from_secs_f64(((1.0 - left) / self.per_second).max(0.0));
-        (left < 1.0).then_some(TooOften { wait })
-    }
-
     /// Forgets who has been silent for long enough to have a full bucket; when nobody has, whoever
     /// has been silent longest.
     fn make_room(&mut self, now: Timestamp) {
@@ -92,13 +91,10 @@ mod tests {
             assert_eq!(all.take(&"a", at(0)), Ok(()));
         }
         assert_eq!(all.take(&"a", at(0)), Err(TooOften { wait: Duration::from_millis(500) }));
-        assert_eq!(
-            all.is_spent(&"a", at(400)),
-            Some(TooOften { wait: Duration::from_millis(100) })
-        );
-        assert_eq!(all.is_spent(&"a", at(500)), None);
         assert_eq!(all.take(&"a", at(500)), Ok(()));
         assert!(all.take(&"a", at(500)).is_err());
+        let wait = |millis| TooOften { wait: Duration::from_millis(millis) }.seconds();
+        assert_eq!([wait(1), wait(1000), wait(1001)], [1, 1, 2]);
         assert_eq!(all.take(&"b", at(500)), Ok(()), "each has a bucket of its own");
         for _ in 0..3 {
             assert_eq!(all.take(&"a", at(60_000)), Ok(()));

@@ -36,7 +36,7 @@ pub struct Draft {
     pub time: String,
     /// Name of the token or of the person.
     pub who: String,
-    /// An address, `socket` or `signal`.
+    /// An address, or `socket`.
     pub from: String,
     /// What is done: method and path of a request, or a word.
     pub what: String,
@@ -55,7 +55,7 @@ pub struct AuditEntry {
     pub time: String,
     /// Name of the token or of the person.
     pub who: String,
-    /// Where the order came from: an address, `socket` or `signal`.
+    /// Where the order came from: an address, or `socket`.
     pub from: String,
     /// What was done: method and path of the request, or `outcome`.
     pub what: String,
@@ -101,30 +101,22 @@ struct End {
 
 impl AuditLog {
     /// Opens the book in `data_dir`, or begins it. A line that a crash tore is cut off: what it told of was not
-    /// done. A book whose last line cannot be read is not written on.
+    /// done. A book whose last line cannot be trusted is set aside and told of; mail does not wait for it.
     pub fn open(data_dir: &Path) -> Result<Self, String> {
         let path = data_dir.join(FILE);
         let place = |error: std::io::Error| format!("{}: {error}", path.display());
-        let mut options = OpenOptions::new();
-        let file = options.create(true).read(true).append(true).mode(0o600).open(&path);
-        let mut file = file.map_err(place)?;
+        let mut end = End::open(&path).map_err(place)?;
+        if let Err(flaw) = &end {
+            let aside = set_aside(&path).map_err(place)?;
+            tracing::error!(
+                "{}: the last line {flaw}; the book is set aside as {}, and a new one begins",
+                path.display(),
+                aside.display()
+            );
+            end = End::open(&path).map_err(place)?;
+        }
         File::open(data_dir).and_then(|folder| folder.sync_all()).map_err(place)?;
-        let (last, length) = last_line(&mut file).map_err(place)?;
-        file.set_len(length).map_err(place)?;
-        let (number, hash) = match last {
-            None => (0, NOTHING_BEFORE.to_owned()),
-            Some(line) => match check(&line, None) {
-                Ok(entry) => (entry.number, entry.hash),
-                Err(flaw) => {
-                    return Err(format!(
-                        "{}: the last line {flaw}; look at it with `tambo audit verify`, then move the file \
-                         away: a new book begins",
-                        path.display()
-                    ));
-                }
-            },
-        };
-        Ok(Self { path, end: Mutex::new(End { file, number, hash, length }) })
+        Ok(Self { path, end: Mutex::new(end?) })
     }
 
     /// Writes a line; it is on disk when this returns. Blocks.
@@ -185,6 +177,35 @@ impl AuditLog {
             (rest, until) = (block, from);
         }
         Ok(found)
+    }
+}
+
+impl End {
+    /// The end of a book, which is begun where there is none; `Err` in it: what is wrong with the last line.
+    fn open(path: &Path) -> std::io::Result<Result<Self, String>> {
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).read(true).append(true).mode(0o600).open(path)?;
+        let (last, length) = last_line(&mut file)?;
+        let (number, hash) = match last.map(|line| check(&line, None)) {
+            None => (0, NOTHING_BEFORE.to_owned()),
+            Some(Ok(entry)) => (entry.number, entry.hash),
+            Some(Err(flaw)) => return Ok(Err(flaw)),
+        };
+        file.set_len(length)?;
+        Ok(Ok(Self { file, number, hash, length }))
+    }
+}
+
+/// Gives a book another name, which none has.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let aside = path.with_extension(format!("jsonl.damaged-{number}"));
+        if !aside.exists() {
+            std::fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+        number += 1;
     }
 }
 
@@ -406,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_line_is_cut_off_and_a_changed_last_one_is_not_written_on() {
+    fn a_torn_line_is_cut_off_and_a_book_that_cannot_be_trusted_is_set_aside() {
         let folder = book(2);
         let path = folder.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
@@ -416,9 +437,18 @@ mod tests {
         assert_eq!(log.append(draft("act 3")), Ok(3));
         assert_eq!(flaw(&folder), None);
         let changed = String::from_utf8(whole).unwrap().replace("act 2", "act 5");
-        std::fs::write(&path, changed).unwrap();
-        let why = AuditLog::open(folder.path()).unwrap_err();
-        assert!(why.contains("the last line was changed"), "{why}");
+        for number in 1..=2 {
+            std::fs::write(&path, &changed).unwrap();
+            let log = AuditLog::open(folder.path()).unwrap();
+            assert_eq!(log.append(draft("act 1")), Ok(1), "a new book begins");
+            let aside = folder.path().join(format!("audit.jsonl.damaged-{number}"));
+            assert_eq!(
+                std::fs::read_to_string(aside).unwrap(),
+                changed,
+                "and the old one is there"
+            );
+        }
+        assert_eq!(flaw(&folder), None);
     }
 
     #[test]

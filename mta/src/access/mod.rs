@@ -17,7 +17,6 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
@@ -70,7 +69,7 @@ pub enum Denied {
     #[error("this needs a token that is known here")]
     Unknown,
     /// Too many requests, or too many wrong tokens.
-    #[error("too many requests: try again in {} s", .0.wait.as_secs().max(1))]
+    #[error("too many requests: try again in {} s", .0.seconds())]
     TooOften(TooOften),
 }
 
@@ -242,9 +241,6 @@ impl Access {
         written.map_err(|error| error.to_string())?
     }
 }
-
-/// How long whoever asks too often should wait, at least.
-pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

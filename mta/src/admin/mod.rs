@@ -13,8 +13,10 @@ mod sources;
 
 pub use api::{Front, ListQuery, NewToken, Page, Problem, TokenOrder, TokenRow, WHO};
 pub use explanation::{Explanation, HostRow, LimitRow, SourceNow};
-pub use messages::{GroupBy, GroupRow, QueueSummary, RecipientRow, Story, WaitingRow};
-pub use queue::{Acted, Action, Order, QueueAnswer, QueueQuery, Refused, Row, Status};
+pub use messages::{RecipientRow, Story, WaitingRow};
+pub use queue::{
+    Acted, Action, GroupBy, GroupRow, Order, QueueQuery, QueueSummary, Refused, Row, Status,
+};
 pub use socket::{SOCKET, bind_socket};
 pub use sources::{
     CheckRow, ForecastAnswer, ForecastDay, ForecastQuestion, HaltRow, LimitNow, PathRow,
@@ -34,7 +36,7 @@ pub trait Control: Send + Sync {
     fn measure(&self);
 
     /// What is in the queue, in order of acceptance.
-    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>>;
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Page<Row>, ControlError>>;
 
     /// Holds, releases, retries, bounces or reroutes.
     fn act(&self, order: Order) -> BoxFuture<'_, Result<Acted, ControlError>>;

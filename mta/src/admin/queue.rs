@@ -26,13 +26,12 @@ pub struct QueueQuery {
     pub from: Option<String>,
 }
 
-/// A page of the queue.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct QueueAnswer {
-    /// In order of acceptance.
-    pub rows: Vec<Row>,
-    /// Where the next page starts.
-    pub next: Option<String>,
+impl QueueQuery {
+    /// It leaves nothing out.
+    pub fn means_everything(&self) -> bool {
+        let paging = Self { limit: self.limit, from: self.from.clone(), ..Self::default() };
+        *self == paging
+    }
 }
 
 /// A delivery that has not ended.
@@ -74,11 +73,15 @@ pub struct Row {
 
 /// What is to be done to deliveries that wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// What.
     pub action: Action,
     /// To which.
     pub query: QueueQuery,
+    /// A query that names nothing means everything. Without this it is a mistake.
+    #[serde(default)]
+    pub all: bool,
     /// Nothing is done: `matched` says how many it would be done to.
     #[serde(default)]
     pub dry_run: bool,
@@ -125,6 +128,57 @@ pub struct Refused {
     pub message: String,
     /// Why.
     pub why: String,
+}
+
+/// Those that wait, of one site, domain, account, tag or pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupRow {
+    /// Which.
+    pub group: String,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Recipients of them that wait.
+    pub recipients: u64,
+    /// Deliveries that are held.
+    pub held: u64,
+    /// Deliveries that were attempted before.
+    pub deferred: u64,
+    /// Octets, as they are sent.
+    pub octets: u64,
+    /// When the oldest was accepted (RFC 3339).
+    pub oldest: Option<String>,
+    /// When the next may be attempted (RFC 3339); a time that is over: it stands in line.
+    pub next_attempt: Option<String>,
+    /// What stood in the way last.
+    pub last_reply: Option<String>,
+}
+
+/// By what waiting mail is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupBy {
+    /// Where it really goes.
+    #[default]
+    Site,
+    /// Domain of the recipients, or the smarthost.
+    Domain,
+    /// Whose it is.
+    Account,
+    /// Tag: mail with several stands in several.
+    Tag,
+    /// The pool it asked for.
+    Pool,
+}
+
+/// All that waits, in groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueSummary {
+    /// When it was counted (RFC 3339).
+    pub counted_at: String,
+    /// Everything.
+    pub all: GroupRow,
+    /// The groups.
+    pub groups: Vec<GroupRow>,
 }
 
 /// How the relay is.

@@ -6,9 +6,8 @@ use clap::{Args, Subcommand};
 
 use crate::access::AuditEntry;
 use crate::access::audit::{FILE, verify};
-use crate::admin::Page;
 
-use super::client::call;
+use super::client::first_rows;
 use super::{load, print_json, print_line};
 
 /// What to do with the audit log.
@@ -48,18 +47,7 @@ pub(super) fn audit(config: &Path, arguments: &AuditArguments) -> Result<(), Str
 }
 
 fn list(config: &Path, limit: usize, json: bool) -> Result<(), String> {
-    let (mut entries, mut from): (Vec<AuditEntry>, Option<String>) = (Vec::new(), None);
-    while entries.len() < limit {
-        let rows = (limit - entries.len()).min(1_000);
-        let from_part = from.map(|from| format!("&from={from}")).unwrap_or_default();
-        let page: Page<AuditEntry> =
-            call(config, &format!("/api/v1/audit?limit={rows}{from_part}"), None::<&()>)?;
-        entries.extend(page.rows);
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
+    let (entries, more): (Vec<AuditEntry>, _) = first_rows(config, "/api/v1/audit", limit)?;
     if json {
         return print_json(&entries);
     }
@@ -78,6 +66,9 @@ fn list(config: &Path, limit: usize, json: bool) -> Result<(), String> {
         if !entry.order.is_null() {
             print_line(&format!("    {}", entry.order));
         }
+    }
+    if more {
+        print_line(&format!("There are more: these are the newest {limit} (--limit)."));
     }
     Ok(())
 }

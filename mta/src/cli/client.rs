@@ -35,16 +35,26 @@ pub(super) fn remove<T: DeserializeOwned>(config: &Path, target: &str) -> Result
 
 /// All rows of a list that comes in pages.
 pub(super) fn rows<T: DeserializeOwned>(config: &Path, target: &str) -> Result<Vec<T>, String> {
+    Ok(first_rows(config, target, usize::MAX)?.0)
+}
+
+/// So many rows of a list that comes in pages, and whether there are more.
+pub(super) fn first_rows<T: DeserializeOwned>(
+    config: &Path,
+    target: &str,
+    limit: usize,
+) -> Result<(Vec<T>, bool), String> {
     let (mut all, mut from) = (Vec::new(), None::<String>);
     loop {
         let joint = if target.contains('?') { '&' } else { '?' };
+        let wanted = (limit - all.len()).clamp(1, PAGE);
         let from_part = from.map(|from| format!("&from={}", escaped(&from))).unwrap_or_default();
         let page: Page<T> =
-            call(config, &format!("{target}{joint}limit={PAGE}{from_part}"), None::<&()>)?;
+            call(config, &format!("{target}{joint}limit={wanted}{from_part}"), None::<&()>)?;
         all.extend(page.rows);
         from = page.next;
-        if from.is_none() {
-            return Ok(all);
+        if from.is_none() || all.len() >= limit {
+            return Ok((all, from.is_some()));
         }
     }
 }

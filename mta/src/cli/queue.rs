@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use crate::admin::{Acted, Action, Order, QueueAnswer, QueueQuery, Row};
+use crate::admin::{Acted, Action, Order, QueueQuery, Row};
 use crate::message::Event;
 
-use super::client::{call, query};
+use super::client::{call, first_rows, query, rows};
 use super::{print_json, print_line, print_table};
 
 /// What to do with the queue.
@@ -101,20 +101,8 @@ pub(super) fn queue(config: &Path, arguments: &QueueArguments) -> Result<(), Str
 }
 
 fn list(config: &Path, filter: &Filter, limit: usize, json: bool) -> Result<(), String> {
-    let (mut rows, mut from): (Vec<Row>, Option<String>) = (Vec::new(), None);
-    loop {
-        let wanted = (limit - rows.len()).to_string();
-        let page: QueueAnswer = call(
-            config,
-            &format!("/api/v1/queue{}", filter.query(Some(&wanted), from.as_deref())),
-            None::<&()>,
-        )?;
-        rows.extend(page.rows);
-        from = page.next;
-        if from.is_none() || rows.len() >= limit {
-            break;
-        }
-    }
+    let (rows, more) =
+        first_rows::<Row>(config, &format!("/api/v1/queue{}", filter.query()), limit)?;
     if json {
         return print_json(&rows);
     }
@@ -135,7 +123,7 @@ fn list(config: &Path, filter: &Filter, limit: usize, json: bool) -> Result<(), 
     };
     let headings = ["MESSAGE", "STATE", "TRIES", "NEXT", "FROM", "TO", "WHY"];
     print_table(&headings, &rows.iter().map(cells).collect::<Vec<_>>());
-    if from.is_some() {
+    if more {
         print_line(&format!("There are more: these are the first {limit} (--limit)."));
     }
     Ok(())
@@ -151,16 +139,16 @@ fn recipients(row: &Row) -> String {
 
 fn show(config: &Path, id: &str, json: bool) -> Result<(), String> {
     let target = format!("/api/v1/queue{}", query(&[("message", Some(id))]));
-    let page: QueueAnswer = call(config, &target, None::<&()>)?;
+    let waiting: Vec<Row> = rows(config, &target)?;
     let target = format!("/api/v1/trace{}", query(&[("of", Some(id))]));
     let events: Vec<Event> = call(config, &target, None::<&()>)?;
     if json {
-        return print_json(&serde_json::json!({ "deliveries": page.rows, "events": events }));
+        return print_json(&serde_json::json!({ "deliveries": waiting, "events": events }));
     }
-    if page.rows.is_empty() && events.is_empty() {
+    if waiting.is_empty() && events.is_empty() {
         return Err(format!("nothing is known of {id}"));
     }
-    for row in &page.rows {
+    for row in &waiting {
         print_line(&format!(
             "{} to {}: {}, {} attempts",
             row.message, row.site, row.state, row.attempts
@@ -180,7 +168,7 @@ fn show(config: &Path, id: &str, json: bool) -> Result<(), String> {
             }
         }
     }
-    if page.rows.is_empty() {
+    if waiting.is_empty() {
         print_line("Nothing of it is left to do.");
     }
     super::trace::print_events(&events);
@@ -208,6 +196,7 @@ fn act(config: &Path, action: Action, done: &str, target: &Target) -> Result<(),
             query: QueueQuery { held, ..query },
             why: target.why.clone(),
             who: String::new(),
+            all: target.all,
             dry_run: target.dry_run,
         };
         let acted: Acted = call(config, "/api/v1/queue/actions", Some(&order))?;
@@ -258,14 +247,12 @@ impl Filter {
         }
     }
 
-    fn query(&self, limit: Option<&str>, from: Option<&str>) -> String {
+    fn query(&self) -> String {
         query(&[
             ("domain", self.domain.as_deref()),
             ("account", self.account.as_deref()),
             ("tag", self.tag.as_deref()),
             ("sender", self.sender.as_deref()),
-            ("limit", limit),
-            ("from", from),
         ])
     }
 }

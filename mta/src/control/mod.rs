@@ -11,7 +11,7 @@ use relay_config::Config;
 
 use crate::admin::{
     Acted, Action, Control, ControlError, Explanation, ForecastAnswer, ForecastQuestion, GroupBy,
-    HaltRow, Order, QueueAnswer, QueueQuery, QueueSummary, Refused, ReleaseOrder, Released, Row,
+    HaltRow, Order, Page, QueueQuery, QueueSummary, Refused, ReleaseOrder, Released, Row,
     SourceAnswer, SourceDone, SourceOrder, SourceRow, Status, Story, SwapAnswer, SwapOrder,
     WarmUpRow,
 };
@@ -107,11 +107,11 @@ impl Control for RelayControl {
         self.dispatch.measure();
     }
 
-    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>> {
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Page<Row>, ControlError>> {
         Box::pin(async move {
             let (rows, next) = self.page(query).await?;
             let rows = rows.iter().map(|row| self.row(row)).collect();
-            Ok(QueueAnswer { rows, next: next.map(cursor) })
+            Ok(Page { rows, next: next.map(cursor) })
         })
     }
 

@@ -20,7 +20,7 @@ use super::{Queue, keys, state};
 /// Groups of each kind that are told apart; the rest is counted together.
 const GROUPS_MAX: usize = 10_000;
 /// The name of the rest.
-pub const REST: &str = "(others)";
+const REST: &str = "(others)";
 /// Deliveries that are read before their messages are.
 const BATCH: usize = 5_000;
 /// A count is fresh for so long at least …

@@ -30,7 +30,11 @@ struct AuditQuery {
 }
 
 /// Who changed what, newest first. `tambo audit verify` reads the book through.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "access", params(AuditQuery), responses((status = 200, body = Page<AuditEntry>)))]
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "access",
+    params(AuditQuery),
+    responses((status = 200, body = Page<AuditEntry>)),
+)]
 async fn list(
     State(front): State<Front>,
     Asked(query): Asked<AuditQuery>,

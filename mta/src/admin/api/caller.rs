@@ -88,6 +88,6 @@ fn caller(front: &Front, origin: Origin, headers: &HeaderMap) -> Result<Caller, 
 
 /// The name that the command line gives, bounded and on one line.
 fn who(headers: &HeaderMap) -> String {
-    let name = headers.get(WHO).and_then(|value| value.to_str().ok()).unwrap_or("local");
+    let name = headers.get(WHO).map_or("local".into(), |it| String::from_utf8_lossy(it.as_bytes()));
     name.chars().filter(|it| !it.is_control()).take(WHO_MAX).collect()
 }

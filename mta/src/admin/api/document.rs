@@ -16,7 +16,9 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{Front, Need, Problem};
+use crate::access::Scope;
+
+use super::{Front, Problem};
 
 /// Name of the way to show a token.
 const SCHEME: &str = "token";
@@ -43,28 +45,19 @@ pub(super) fn begun() -> OpenApi {
 }
 
 /// Says of each operation which scope it needs, and how it fails.
-pub(super) fn secure(document: &mut OpenApi, need: Need) {
-    let scopes: Vec<String> = match need {
-        Need::Known => Vec::new(),
-        Need::Scope(scope) => vec![scope.word().to_owned()],
-    };
-    for operation in document.paths.paths.values_mut().flat_map(operations) {
-        operation.security = Some(vec![SecurityRequirement::new(SCHEME, scopes.iter().cloned())]);
-        if let [scope] = &scopes[..] {
-            let said = operation.description.take().unwrap_or_default();
-            operation.description =
-                Some(format!("{said}\n\nNeeds the scope `{scope}`.").trim().to_owned());
-        }
+pub(super) fn secure(document: &mut OpenApi, scope: Scope) {
+    for (_, operation) in document.paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.word()])]);
+        let said = operation.description.take().unwrap_or_default();
+        operation.description =
+            Some(format!("{said}\n\nNeeds the scope `{scope}`.").trim().to_owned());
         for (status, title) in FAILURES {
             let content = ContentBuilder::new().schema(Some(problem())).build();
             let response = ResponseBuilder::new()
                 .description(title)
                 .content("application/problem+json", content);
-            operation
-                .responses
-                .responses
-                .entry(status.to_owned())
-                .or_insert_with(|| RefOr::T(response.build()));
+            let responses = &mut operation.responses.responses;
+            responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
         }
     }
 }
@@ -85,22 +78,29 @@ fn problem() -> RefOr<utoipa::openapi::Schema> {
     RefOr::Ref(utoipa::openapi::Ref::from_schema_name(Problem::name()))
 }
 
-/// Puts the last hand to it.
+/// Names each operation by its method and path, as in `get_queue_summary`.
 pub(super) fn finish(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
-        for operation in operations(item) {
-            // The handler's name alone may stand for several routes.
-            let name = path.trim_start_matches("/api/v1/").replace(['/', '{', '}', '-'], "_");
-            let verb = operation.operation_id.take().unwrap_or_default();
-            operation.operation_id = Some(format!("{verb}_{name}").replace("__", "_"));
+        let words: Vec<&str> =
+            path.trim_start_matches("/api/v1/").split(['/', '-', '{', '}']).collect();
+        let name = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(format!("{method}_{name}"));
         }
     }
 }
 
-fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-        .into_iter()
-        .flatten()
+fn operations(
+    item: &mut utoipa::openapi::PathItem,
+) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// The description as it is served.

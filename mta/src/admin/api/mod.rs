@@ -56,21 +56,18 @@ pub fn api(front: &Front) -> Router {
 /// The same, with what is told of it.
 fn described(front: &Front) -> (Router, OpenApi) {
     let groups = [
-        (
-            Need::Scope(Scope::Read),
-            queue::reading().merge(sources::reading()).merge(stories::reading()),
-        ),
-        (Need::Scope(Scope::Operate), queue::operating().merge(sources::operating())),
-        (Need::Scope(Scope::Admin), tokens::administering().merge(audit::administering())),
+        (Scope::Read, queue::reading().merge(sources::reading()).merge(stories::reading())),
+        (Scope::Operate, queue::operating().merge(sources::operating())),
+        (Scope::Admin, tokens::administering().merge(audit::administering())),
     ];
     let mut document = document::begun();
     let mut router = Router::new();
-    for (need, group) in groups {
+    for (scope, group) in groups {
         let (group, mut described) = group.split_for_parts();
-        document::secure(&mut described, need);
+        document::secure(&mut described, scope);
         document.merge(described);
-        router = router
-            .merge(group.route_layer(from_fn_with_state((front.clone(), need), caller::admit)));
+        let need = (front.clone(), Need::Scope(scope));
+        router = router.merge(group.route_layer(from_fn_with_state(need, caller::admit)));
     }
     document::finish(&mut document);
     let pages = document::pages(&document)

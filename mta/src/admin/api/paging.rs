@@ -223,16 +223,17 @@ mod tests {
 
     #[test]
     fn pages_hold_each_row_once_while_others_come_and_go() {
-        for sort in ["name", "-name", "count", "-count", "why"] {
+        let sorts = ["name", "-name", "count", "-count", "why"];
+        for (sort, goes) in sorts.iter().flat_map(|sort| [(*sort, false), (*sort, true)]) {
             let (mut all, mut seen, mut from) = (rows(), Vec::new(), None);
             loop {
                 let query = ListQuery { from, ..ask(&[("sort", sort), ("limit", "1")]) };
                 let page = query.page(all.clone(), &["name"]).unwrap();
                 seen.extend(page.rows.iter().map(|row| row.name.clone()));
                 from = page.next;
-                // The row that the cursor names goes away.
-                all.retain(|row| !seen.contains(&row.name));
-                if from.is_none() {
+                // The row that the cursor names may go away.
+                all.retain(|row| !goes || !seen.contains(&row.name));
+                if from.is_none() || seen.len() > 3 {
                     break;
                 }
             }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{Denied, RETRY_AFTER_MIN, TokenError};
+use crate::access::{Denied, TokenError};
 
 use crate::admin::ControlError;
 
@@ -126,7 +126,7 @@ impl From<Denied> for Problem {
                 ),
             ),
             Denied::TooOften(often) => Self {
-                retry_after: Some(often.wait.max(RETRY_AFTER_MIN).as_secs()),
+                retry_after: Some(often.seconds()),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail)
             },
         }

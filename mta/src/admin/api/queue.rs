@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::access::Caller;
-use crate::admin::{Acted, GroupBy, GroupRow, Order, QueueAnswer, QueueQuery, QueueSummary};
+use crate::admin::{Acted, GroupBy, GroupRow, Order, QueueQuery, QueueSummary, Row};
 
 use super::{
     Answer, Asked, Front, ListQuery, Ordered, Page, Problem, Routes, answer, audited, reason, told,
@@ -21,8 +21,12 @@ pub(super) fn operating() -> Routes {
 }
 
 /// Deliveries that have not ended, in order of acceptance.
-#[utoipa::path(get, path = "/api/v1/queue", tag = "queue", params(QueueQuery), responses((status = 200, body = QueueAnswer)))]
-async fn queue(State(front): State<Front>, Asked(query): Asked<QueueQuery>) -> Answer<QueueAnswer> {
+#[utoipa::path(
+    get, path = "/api/v1/queue", tag = "queue",
+    params(QueueQuery),
+    responses((status = 200, body = Page<Row>)),
+)]
+async fn queue(State(front): State<Front>, Asked(query): Asked<QueueQuery>) -> Answer<Page<Row>> {
     answer(front.control.queue(query).await)
 }
 
@@ -40,7 +44,11 @@ struct SummaryPage {
 }
 
 /// Who waits: counts, the oldest, the next attempt and the last reply of each site, domain, account, tag or pool.
-#[utoipa::path(get, path = "/api/v1/queue/summary", tag = "queue", params(("by" = Option<GroupBy>, Query, description = "`site` when not given."), ListQuery), responses((status = 200, body = SummaryPage)))]
+#[utoipa::path(
+    get, path = "/api/v1/queue/summary", tag = "queue",
+    params(("by" = Option<GroupBy>, Query, description = "`site` when not given."), ListQuery),
+    responses((status = 200, body = SummaryPage)),
+)]
 async fn summary(
     State(front): State<Front>,
     Asked(mut query): Asked<ListQuery>,
@@ -56,7 +64,11 @@ async fn summary(
 }
 
 /// Holds, releases, retries, bounces or reroutes deliveries.
-#[utoipa::path(post, path = "/api/v1/queue/actions", tag = "queue", request_body = Order, responses((status = 200, body = Acted)))]
+#[utoipa::path(
+    post, path = "/api/v1/queue/actions", tag = "queue",
+    request_body = Order,
+    responses((status = 200, body = Acted)),
+)]
 async fn act(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
@@ -67,6 +79,11 @@ async fn act(
         return answer(front.control.act(order).await);
     }
     reason(&order.why)?;
+    if order.query.means_everything() && !order.all {
+        let why =
+            "the query names nothing, which would mean everything: say which, or `\"all\": true`";
+        return Err(Problem::question(why));
+    }
     order.who.clone_from(&caller.name);
     let control = front.control.clone();
     let act = async move { Ok(control.act(order).await?) };

@@ -30,7 +30,11 @@ pub(super) fn operating() -> Routes {
 }
 
 /// The sources.
-#[utoipa::path(get, path = "/api/v1/sources", tag = "sources", params(ListQuery), responses((status = 200, body = Page<SourceRow>)))]
+#[utoipa::path(
+    get, path = "/api/v1/sources", tag = "sources",
+    params(ListQuery),
+    responses((status = 200, body = Page<SourceRow>)),
+)]
 async fn sources(
     State(front): State<Front>,
     Asked(query): Asked<ListQuery>,
@@ -39,13 +43,22 @@ async fn sources(
 }
 
 /// A source and its paths.
-#[utoipa::path(get, path = "/api/v1/sources/{name}", tag = "sources", params(("name" = String, Path, description = "The source.")), responses((status = 200, body = SourceAnswer)))]
+#[utoipa::path(
+    get, path = "/api/v1/sources/{name}", tag = "sources",
+    params(("name" = String, Path, description = "The source.")),
+    responses((status = 200, body = SourceAnswer)),
+)]
 async fn source(State(front): State<Front>, Named(name): Named<String>) -> Answer<SourceAnswer> {
     answer(front.control.source(name).await)
 }
 
 /// Suspends, resumes or drains a source, everywhere or at one site.
-#[utoipa::path(post, path = "/api/v1/sources/{name}/actions", tag = "sources", params(("name" = String, Path, description = "The source.")), request_body = SourceOrder, responses((status = 200, body = SourceDone)))]
+#[utoipa::path(
+    post, path = "/api/v1/sources/{name}/actions", tag = "sources",
+    params(("name" = String, Path, description = "The source.")),
+    request_body = SourceOrder,
+    responses((status = 200, body = SourceDone)),
+)]
 async fn act(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
@@ -60,7 +73,12 @@ async fn act(
 }
 
 /// Takes a source out of its pools and a standby in, or tells what would come of it.
-#[utoipa::path(post, path = "/api/v1/sources/{name}/swap", tag = "sources", params(("name" = String, Path, description = "The source that leaves.")), request_body = SwapOrder, responses((status = 200, body = SwapAnswer)))]
+#[utoipa::path(
+    post, path = "/api/v1/sources/{name}/swap", tag = "sources",
+    params(("name" = String, Path, description = "The source that leaves.")),
+    request_body = SwapOrder,
+    responses((status = 200, body = SwapAnswer)),
+)]
 async fn swap(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
@@ -78,7 +96,11 @@ async fn swap(
 }
 
 /// Sending domains and campaigns that wait at a site because it will have nothing of them.
-#[utoipa::path(get, path = "/api/v1/halts", tag = "sources", params(ListQuery), responses((status = 200, body = Page<HaltRow>)))]
+#[utoipa::path(
+    get, path = "/api/v1/halts", tag = "sources",
+    params(ListQuery),
+    responses((status = 200, body = Page<HaltRow>)),
+)]
 async fn halts(
     State(front): State<Front>,
     Asked(query): Asked<ListQuery>,
@@ -87,7 +109,11 @@ async fn halts(
 }
 
 /// Has something that is halted at a site go on.
-#[utoipa::path(post, path = "/api/v1/halts/release", tag = "sources", request_body = ReleaseOrder, responses((status = 200, body = Released)))]
+#[utoipa::path(
+    post, path = "/api/v1/halts/release", tag = "sources",
+    request_body = ReleaseOrder,
+    responses((status = 200, body = Released)),
+)]
 async fn release(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
@@ -101,7 +127,11 @@ async fn release(
 }
 
 /// Each source at each site that is not warm yet.
-#[utoipa::path(get, path = "/api/v1/warm-up", tag = "sources", params(ListQuery), responses((status = 200, body = Page<WarmUpRow>)))]
+#[utoipa::path(
+    get, path = "/api/v1/warm-up", tag = "sources",
+    params(ListQuery),
+    responses((status = 200, body = Page<WarmUpRow>)),
+)]
 async fn warm_up(
     State(front): State<Front>,
     Asked(mut query): Asked<ListQuery>,
@@ -111,7 +141,11 @@ async fn warm_up(
 }
 
 /// How many days a mailing takes from a pool as it is now.
-#[utoipa::path(get, path = "/api/v1/forecast", tag = "sources", params(ForecastQuestion), responses((status = 200, body = ForecastAnswer)))]
+#[utoipa::path(
+    get, path = "/api/v1/forecast", tag = "sources",
+    params(ForecastQuestion),
+    responses((status = 200, body = ForecastAnswer)),
+)]
 async fn forecast(
     State(front): State<Front>,
     Asked(question): Asked<ForecastQuestion>,
@@ -130,7 +164,11 @@ struct ExplainQuery {
 }
 
 /// Where mail to somebody would go now, and what stands in its way.
-#[utoipa::path(get, path = "/api/v1/explain", tag = "sources", params(ExplainQuery), responses((status = 200, body = Explanation)))]
+#[utoipa::path(
+    get, path = "/api/v1/explain", tag = "sources",
+    params(ExplainQuery),
+    responses((status = 200, body = Explanation)),
+)]
 async fn explain(
     State(front): State<Front>,
     Asked(query): Asked<ExplainQuery>,

@@ -15,7 +15,11 @@ pub(super) fn reading() -> Routes {
 }
 
 /// The whole story of a message: what became of each recipient, what it waits for, what happened in order.
-#[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "messages", params(("id" = String, Path, description = "Tambo's id, or the Message-ID.")), responses((status = 200, body = Story)))]
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}", tag = "messages",
+    params(("id" = String, Path, description = "Tambo's id, or the Message-ID.")),
+    responses((status = 200, body = Story)),
+)]
 async fn story(State(front): State<Front>, Named(id): Named<String>) -> Answer<Story> {
     answer(front.control.story(id).await)
 }
@@ -29,13 +33,20 @@ struct TraceQuery {
 }
 
 /// The events of a message, a recipient, a sender or a tag, oldest first; of more than a thousand, the newest.
-#[utoipa::path(get, path = "/api/v1/trace", tag = "messages", params(TraceQuery), responses((status = 200, body = Vec<Event>)))]
+#[utoipa::path(
+    get, path = "/api/v1/trace", tag = "messages",
+    params(TraceQuery),
+    responses((status = 200, body = Vec<Event>)),
+)]
 async fn trace(State(front): State<Front>, Asked(query): Asked<TraceQuery>) -> Answer<Vec<Event>> {
     answer(front.control.trace(query.of).await)
 }
 
 /// How the relay is.
-#[utoipa::path(get, path = "/api/v1/status", tag = "relay", responses((status = 200, body = Status)))]
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "relay",
+    responses((status = 200, body = Status)),
+)]
 async fn status(State(front): State<Front>) -> Json<Status> {
     Json(front.control.status())
 }

@@ -14,9 +14,9 @@ use super::*;
 use crate::access::TokenRequest;
 use crate::access::tests::access;
 use crate::admin::{
-    Explanation, ForecastAnswer, ForecastQuestion, GroupBy, HaltRow, Order, QueueAnswer,
-    QueueQuery, QueueSummary, ReleaseOrder, Released, SourceAnswer, SourceDone, SourceOrder,
-    SourceRow, Status, Story, SwapAnswer, SwapOrder, WarmUpRow,
+    Explanation, ForecastAnswer, ForecastQuestion, GroupBy, HaltRow, Order, QueueQuery,
+    QueueSummary, ReleaseOrder, Released, Row, SourceAnswer, SourceDone, SourceOrder, SourceRow,
+    Status, Story, SwapAnswer, SwapOrder, WarmUpRow,
 };
 use crate::message::Event;
 use crate::outside::BoxFuture;
@@ -31,7 +31,7 @@ fn nothing<T: Send + 'static>() -> BoxFuture<'static, Result<T, ControlError>> {
 impl Control for Nothing {
     fn measure(&self) {}
 
-    fn queue(&self, _: QueueQuery) -> BoxFuture<'_, Result<QueueAnswer, ControlError>> {
+    fn queue(&self, _: QueueQuery) -> BoxFuture<'_, Result<Page<Row>, ControlError>> {
         nothing()
     }
 
@@ -223,8 +223,16 @@ async fn what_is_wrong_is_told_as_a_problem() {
     check("GET", "/api/v1/queue?colour=red", "", 400, "question", "unknown field `colour`").await;
     check("POST", "/api/v1/queue/actions", "{", 400, "question", "EOF").await;
     check("POST", "/api/v1/queue/actions", "{}", 400, "question", "missing field `action`").await;
-    let order = r#"{"action":"hold","query":{},"why":" "}"#;
+    let order = r#"{"action":"hold","query":{"tag":"t"},"why":" "}"#;
     check("POST", "/api/v1/queue/actions", order, 400, "question", "`why` is empty").await;
+    let order = r#"{"action":"bounce","query":{},"why":"w"}"#;
+    check("POST", "/api/v1/queue/actions", order, 400, "question", "names nothing").await;
+    let order = r#"{"action":"bounce","query":{"limit":5},"why":"w"}"#;
+    check("POST", "/api/v1/queue/actions", order, 400, "question", "names nothing").await;
+    let order = r#"{"action":"bounce","query":{},"all":true,"why":"w"}"#;
+    check("POST", "/api/v1/queue/actions", order, 404, "not-found", "nothing is here").await;
+    let order = r#"{"action":"bounce","query":{},"all":true,"why":"w","dryrun":true}"#;
+    check("POST", "/api/v1/queue/actions", order, 400, "question", "unknown field `dryrun`").await;
     let order = r#"{"name":"x","scopes":["send"],"account":"b"}"#;
     check("POST", "/api/v1/tokens", order, 400, "question", "there is no account \"b\"").await;
     let order = r#"{"name":"x","scopes":[]}"#;

@@ -64,7 +64,11 @@ pub struct NewToken {
 }
 
 /// The tokens.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "access", params(ListQuery), responses((status = 200, body = Page<TokenRow>)))]
+#[utoipa::path(
+    get, path = "/api/v1/tokens", tag = "access",
+    params(ListQuery),
+    responses((status = 200, body = Page<TokenRow>)),
+)]
 async fn list(
     State(front): State<Front>,
     Asked(query): Asked<ListQuery>,
@@ -75,7 +79,11 @@ async fn list(
 }
 
 /// Makes a token. Its text is in the answer and nowhere else.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "access", request_body = TokenOrder, responses((status = 201, body = NewToken)))]
+#[utoipa::path(
+    post, path = "/api/v1/tokens", tag = "access",
+    request_body = TokenOrder,
+    responses((status = 201, body = NewToken)),
+)]
 async fn create(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
@@ -101,7 +109,11 @@ async fn create(
 }
 
 /// Ends a token at once.
-#[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "access", params(("name" = String, Path, description = "The token.")), responses((status = 200, body = TokenRow)))]
+#[utoipa::path(
+    delete, path = "/api/v1/tokens/{name}", tag = "access",
+    params(("name" = String, Path, description = "The token.")),
+    responses((status = 200, body = TokenRow)),
+)]
 async fn revoke(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
