@@ -13,13 +13,17 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::blocklists::Blocklist;
+use crate::in_force::InForce;
 use crate::providers::Providers;
+use crate::reports::Reports;
 use crate::responses::Classifier;
 use crate::routes::Routes;
 use crate::values::{AddressPattern, ByteSize, DomainPattern};
+use crate::webhooks::Webhook;
 
 pub use crate::providers::SiteLimits;
 pub use crate::send_window::{SendDay, SendWindow, day_number};
+pub use crate::suppression::SuppressionRules;
 pub use crate::swap::SwapRules;
 pub use crate::via::{Gateway, GatewayProtocol};
 pub use crate::warm_up::{WarmUpSchedule, Warmth};
@@ -41,6 +45,8 @@ pub struct Config {
     pub pools: Vec<Arc<Pool>>,
     /// `[swap]`
     pub swap: SwapRules,
+    /// `[suppression]`
+    pub suppression: SuppressionRules,
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[[route]]`, in the order written: the first match wins.
@@ -57,6 +63,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[reports]`
+    pub reports: Reports,
     /// `[events]`
     pub events: Events,
     /// `[log]`
@@ -65,6 +73,10 @@ pub struct Config {
     pub dkim: Vec<Arc<DkimKey>>,
     /// `[[blocklist]]`: no two with the same name.
     pub blocklists: Vec<Arc<Blocklist>>,
+    /// The same key by key, with where each was decided; in the order of the reference.
+    pub in_force: Arc<[InForce]>,
+    /// `[[webhook]]`: no two with the same name.
+    pub webhooks: Vec<Arc<Webhook>>,
 }
 
 impl Config {
@@ -404,6 +416,8 @@ pub struct Limits {
     pub ready_deliveries: u32,
     /// (domain, lane) pairs that memory follows; the rest is found by scanning the index.
     pub lanes: u32,
+    /// Recipients of one request to send.
+    pub recipients_per_request: u32,
 }
 
 /// `[dns]`
@@ -422,6 +436,8 @@ pub struct Dns {
 pub struct Admin {
     /// Web, API, metrics and health; `None`: only the control socket.
     pub bind: Option<SocketAddr>,
+    /// They speak TLS, with the certificate of listeners.
+    pub tls: bool,
 }
 
 /// `[metrics]`
@@ -436,6 +452,10 @@ pub struct Metrics {
 pub struct Events {
     /// How long they can be asked for, and their files stay.
     pub keep: Duration,
+    /// Octets after which a file ends and the next begins.
+    pub file_size: ByteSize,
+    /// Octets of all files.
+    pub max_size: ByteSize,
 }
 
 /// `[log]`

@@ -43,6 +43,30 @@ pub(crate) struct Reader {
     pub sections: Vec<(String, &'static str)>,
     /// What the file is called and where its lines begin.
     pub places: Places,
+    /// Each key that was read, in this order.
+    pub read: Vec<ReadKey>,
+}
+
+/// A key that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadKey {
+    /// `[server]`, `[[listener]]` …
+    pub section: String,
+    /// Which of several tables of one name, from 1.
+    pub number: usize,
+    pub key: &'static str,
+    pub value: ReadValue,
+}
+
+/// What holds for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadValue {
+    /// It is written there.
+    Written(Range<usize>),
+    /// It is not, and this holds, as TOML.
+    Default(&'static str),
+    /// It is not, and nothing holds.
+    Nothing,
 }
 
 /// One table while it is read.
@@ -53,6 +77,8 @@ pub(crate) struct Fields<'a> {
     /// Where the table stands.
     span: Range<usize>,
     known: Vec<&'static str>,
+    /// Which of several tables of one name, from 1.
+    number: usize,
 }
 
 /// A value and where it stands in the file.
@@ -80,7 +106,14 @@ impl Reader {
 impl<'a> Fields<'a> {
     /// The whole file.
     pub fn root(reader: &'a mut Reader, table: &'a DeTable<'a>) -> Self {
-        Self { reader, section: String::new(), table: Some(table), span: 0..0, known: Vec::new() }
+        Self {
+            reader,
+            section: String::new(),
+            table: Some(table),
+            span: 0..0,
+            known: Vec::new(),
+            number: 1,
+        }
     }
 
     /// Reports a mistake about the table as a whole, or a key of it.
@@ -120,7 +153,7 @@ impl<'a> Fields<'a> {
                 self.reader.problem(span.clone(), name, mistake);
             }
         }
-        read_table(self.reader, section, table, span, read)
+        read_table(self.reader, (section, self.number), table, span, read)
     }
 
     /// Reads each `[[name]]` with `read`. `None` values (tables that were refused) are left out.
@@ -134,7 +167,7 @@ impl<'a> Fields<'a> {
         let Some((key, value)) = self.find(name) else {
             // Nothing is read, but the reference wants to hear of the keys.
             let mut silent = Reader::default();
-            read_table(&mut silent, section, None, 0..0, &mut read);
+            read_table(&mut silent, (section, 1), None, 0..0, &mut read);
             self.reader.docs.extend(silent.docs);
             self.reader.sections.extend(silent.sections);
             return Vec::new();
@@ -144,7 +177,7 @@ impl<'a> Fields<'a> {
             DeValue::Array(items) => items.iter().collect(),
             _ => vec![value],
         };
-        for item in items {
+        for (number, item) in (1..).zip(items) {
             let (DeValue::Table(table), true) = (item.get_ref(), value.get_ref().is_array()) else {
                 let mend = format!("write `[[{name}]]` (two brackets) for each one");
                 let mistake = Mistake::new("a list of tables is expected", mend);
@@ -154,7 +187,7 @@ impl<'a> Fields<'a> {
             let span = item.span();
             let read = |fields: &mut Fields<'_>| read(fields);
             if let Some(value) =
-                read_table(self.reader, section.clone(), Some(table), span.clone(), read)
+                read_table(self.reader, (section.clone(), number), Some(table), span.clone(), read)
             {
                 found.push(Located { value, span });
             }
@@ -175,7 +208,7 @@ impl<'a> Fields<'a> {
         let found = self.find(key);
         let Some((place, value)) = found else {
             let mut silent = Reader::default();
-            read_table(&mut silent, section, None, 0..0, read);
+            read_table(&mut silent, (section, 1), None, 0..0, read);
             self.reader.docs.extend(silent.docs);
             return None;
         };
@@ -185,7 +218,7 @@ impl<'a> Fields<'a> {
             self.reader.problem(place.span(), full, Mistake::new("a table is expected", mend));
             return None;
         };
-        read_table(self.reader, section, Some(table), value.span(), read)
+        read_table(self.reader, (section, self.number), Some(table), value.span(), read)
     }
 
     /// A key that must be written.
@@ -197,6 +230,7 @@ impl<'a> Fields<'a> {
         parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
     ) -> Option<T> {
         self.document(key, KeyKind::Required(example), text);
+        self.note(key, ReadValue::Nothing);
         if self.find(key).is_none() {
             let mend = format!("add `{key} = {example}`");
             let full = self.full(key);
@@ -216,6 +250,7 @@ impl<'a> Fields<'a> {
         parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
     ) -> T {
         self.document(key, KeyKind::Default(default), text);
+        self.note(key, ReadValue::Default(default));
         self.read(key, &parse).unwrap_or_else(|| parse_default(default, parse))
     }
 
@@ -228,6 +263,7 @@ impl<'a> Fields<'a> {
         parse: impl Fn(Value<'_>) -> Result<T, Mistake>,
     ) -> Option<T> {
         self.document(key, KeyKind::Optional(example), text);
+        self.note(key, ReadValue::Nothing);
         self.read(key, parse)
     }
 
@@ -308,6 +344,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A key is read: what is written holds, or else this.
+    fn note(&mut self, key: &'static str, otherwise: ReadValue) {
+        let written = self.find(key).map(|(_, value)| ReadValue::Written(value.span()));
+        let (section, number) = (self.section.clone(), self.number);
+        let value = written.unwrap_or(otherwise);
+        self.reader.read.push(ReadKey { section, number, key, value });
+    }
+
     /// `listener.bind`, as messages name a key.
     fn full(&self, key: &str) -> String {
         let section = self.section.replace(['[', ']'], "");
@@ -340,12 +384,13 @@ impl<'a> Fields<'a> {
 
 fn read_table<T>(
     reader: &mut Reader,
-    section: String,
+    section: (String, usize),
     table: Option<&DeTable<'_>>,
     span: Range<usize>,
     read: impl FnOnce(&mut Fields<'_>) -> T,
 ) -> T {
-    let mut fields = Fields { reader, section, table, span, known: Vec::new() };
+    let (section, number) = section;
+    let mut fields = Fields { reader, section, table, span, known: Vec::new(), number };
     let value = read(&mut fields);
     fields.report_unknown();
     value

@@ -4,35 +4,41 @@
 //! `sections` lists the keys, `fields` reads them, `parse` knows single values, `resolve`
 //! compares the parts with each other. `responses` knows what servers mean when they refuse,
 //! `providers` whose a destination is and what it takes; `warm_up`, `send_window` and `swap` what a
-//! source may send and when another takes its place, `via` who connects for it; `blocklists`
-//! what lists of strangers say.
+//! source may send and when another takes its place, `suppression` who gets no more mail, `reports` for whom they are written, `via` who connects for it; `blocklists`
+//! what lists of strangers say. `in_force` tells people what holds and who decided it.
 
 pub mod blocklists;
 pub mod config;
 mod fields;
+mod in_force;
 mod open_relay;
 mod origin;
 mod parse;
 mod problem;
 pub mod providers;
 mod reference;
+pub mod reports;
 mod resolve;
 pub mod responses;
 pub mod routes;
 mod sections;
 mod send_window;
+mod suppression;
 mod swap;
 pub mod values;
 mod via;
 mod warm_up;
+pub mod webhooks;
 
 pub use blocklists::Blocklist;
 pub use config::Config;
+pub use in_force::InForce;
 pub use origin::{Origin, Place, Setting};
 pub use problem::{Located, Problem};
 pub use providers::Providers;
 pub use reference::reference;
 pub use routes::Routes;
+pub use webhooks::Webhook;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -77,7 +83,8 @@ pub fn load(text: &str, file: &str) -> Result<Loaded, Vec<Located>> {
         problems.into_iter().map(|problem| problem.locate(file, text)).collect()
     };
     match config {
-        Some(config) if reader.problems.is_empty() => {
+        Some(mut config) if reader.problems.is_empty() => {
+            config.in_force = in_force::in_force(reader.read, text, &reader.places).into();
             Ok(Loaded { config, warnings: locate(reader.warnings) })
         }
         _ => Err(locate(reader.problems)),

@@ -9,7 +9,6 @@ use jiff::civil::Date;
 use toml::de::DeValue;
 
 use crate::fields::{Located, Value};
-use crate::open_relay;
 use crate::problem::Mistake;
 use crate::send_window::SendWindow;
 use crate::values::{self, AddressPattern, ByteSize, DomainPattern, Percent, Rate};
@@ -194,17 +193,6 @@ pub(crate) fn socket(value: Value<'_>) -> Result<SocketAddr, Mistake> {
         let mend = "write an address and a port, as in \"0.0.0.0:25\" or \"[::]:25\"";
         Mistake::new(format!("`{}` is no address with a port", clip(&text)), mend)
     })
-}
-
-/// An address and a port over which secrets travel in clear: not one that strangers reach.
-pub(crate) fn inner_socket(value: Value<'_>) -> Result<SocketAddr, Mistake> {
-    let address = socket(value)?;
-    if open_relay::is_public_bind(address.ip()) {
-        let mend = "bind 127.0.0.1 and put a web server with TLS before it, or bind an address of your own network";
-        let message = format!("tokens would travel in clear where strangers reach {address}");
-        return Err(Mistake::new(message, mend));
-    }
-    Ok(address)
 }
 
 /// `10.20.0.0/16`, or a single address.

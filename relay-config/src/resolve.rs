@@ -15,6 +15,7 @@ use crate::responses::{Classifier, Rule, is_builtin};
 use crate::routes::Routes;
 use crate::sections::{DkimSection, ListenerSection, PoolSection, Reference, Sections};
 use crate::warm_up;
+use crate::webhooks;
 
 /// The name of the source and of the pool that are made when none is written.
 const DEFAULT_NAME: &str = "default";
@@ -28,33 +29,31 @@ const DKIM_KEYS_OF_DOMAIN_MAX: usize = 4;
 ///
 /// `place` finds a place of the file.
 pub(crate) fn resolve(
-    sections: Sections,
+    mut sections: Sections,
     reader: &mut Reader,
     place: impl Fn(Range<usize>) -> Place,
 ) -> Option<Config> {
-    let server = sections.server?;
+    let server = sections.server.take()?;
     check_there_is_a_listener(&sections.listeners, reader);
     let has_tls = sections.tls.is_some();
     let has_passwords = sections.accounts.iter().any(|a| a.value.account.password_hash.is_some());
     for listener in &sections.listeners {
         check_listener(listener, has_tls, has_passwords, reader);
     }
-    unique(
-        reader,
-        "listener.name",
-        sections.listeners.iter().map(|l| (&l.value.listener.name, &l.span)),
-    );
-    unique(
-        reader,
-        "account.name",
-        sections.accounts.iter().map(|a| (&a.value.account.name, &a.span)),
-    );
-    unique(reader, "source.name", sections.sources.iter().map(|s| (&s.value.name, &s.span)));
-    unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
+    check_names(&sections, reader);
+    if let Some(span) = sections.admin.tls.take().filter(|_| !has_tls) {
+        let mend = "add [tls] with `certificate` and `private_key`";
+        let mistake = Mistake::new("TLS is asked for and there is no certificate", mend);
+        reader.problem(span, "admin.tls", mistake);
+    }
     let responses = responses(sections.responses, reader);
-    check_binds(&sections.listeners, sections.admin.bind, reader);
+    check_binds(&sections.listeners, sections.admin.admin.bind, reader);
     let dkim = dkim(sections.dkim, reader, &place);
-    let blocklists = blocklists::resolve(sections.blocklists, reader, place);
+    let blocklists = blocklists::resolve(sections.blocklists, reader, &place);
+    let is_account =
+        |name: &str| sections.accounts.iter().any(|it| *it.value.account.name == *name);
+    let webhooks =
+        webhooks::resolve(sections.webhooks, reader, place, is_account, sections.events.keep);
     let sources = sources(sections.sources, &server.hostname);
     let schedules = warm_up::resolve(&sections.warm_up, &sections.pools, reader);
     let pools = pools(sections.pools, &sources, &schedules, reader);
@@ -87,18 +86,22 @@ pub(crate) fn resolve(
         sources,
         pools,
         swap: sections.swap,
+        suppression: sections.suppression,
         delivery,
         routes: Routes::new(sections.routes.into_iter().map(|route| Arc::new(route.value))),
         responses,
         providers,
         limits: sections.limits,
         dns: sections.dns,
-        admin: sections.admin,
+        admin: sections.admin.admin,
         metrics: sections.metrics,
+        reports: sections.reports,
         events: sections.events,
         log: sections.log,
         dkim,
         blocklists,
+        in_force: Arc::default(),
+        webhooks,
     })
 }
 
@@ -116,6 +119,21 @@ pub(crate) fn known_pool(
         reader.problem(name.span, key, mistake);
     }
     name.value
+}
+
+fn check_names(sections: &Sections, reader: &mut Reader) {
+    unique(
+        reader,
+        "listener.name",
+        sections.listeners.iter().map(|l| (&l.value.listener.name, &l.span)),
+    );
+    unique(
+        reader,
+        "account.name",
+        sections.accounts.iter().map(|a| (&a.value.account.name, &a.span)),
+    );
+    unique(reader, "source.name", sections.sources.iter().map(|s| (&s.value.name, &s.span)));
+    unique(reader, "pool.name", sections.pools.iter().map(|p| (&p.value.name, &p.span)));
 }
 
 fn check_there_is_a_listener(listeners: &[Located<ListenerSection>], reader: &mut Reader) {

@@ -1,5 +1,6 @@
 //! What each section of the file may hold: name, meaning, default and parser of each key.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,20 +10,23 @@ use crate::blocklists::{BlocklistSection, blocklist};
 use crate::config::{
     Account, AccountLimits, Admin, BareNewline, Credentials, Delivery, Dns, DsnPolicy, Events,
     Limits, Listener, ListenerTls, Log, LogFormat, Metrics, Rotation, Route, SendWindow, Server,
-    SessionLimits, Smarthost, SmarthostTls, Source, SwapRules, TlsFiles,
+    SessionLimits, Smarthost, SmarthostTls, Source, SuppressionRules, SwapRules, TlsFiles,
 };
 use crate::fields::{Fields, Located, Value};
 use crate::parse::{
-    boolean, count_from, duration, duration_or_never, host, host_name, inner_socket, ip, list,
-    located, mailbox, name, network, one_of, password_hash, path, pattern, port, selector,
-    send_window, share, size, socket, some, string, text,
+    boolean, count_from, duration, duration_or_never, host, host_name, ip, list, located, mailbox,
+    name, network, one_of, password_hash, path, pattern, port, selector, send_window, share, size,
+    socket, some, string, text,
 };
 use crate::problem::Mistake;
 use crate::providers::{ProviderSection, everyones, provider};
+use crate::reports::{Reports, reports};
 use crate::responses::{Rule, operators};
+use crate::suppression::suppression;
 use crate::swap::swap;
 use crate::via::via;
 use crate::warm_up::{Chosen, WarmUpSection, chosen, warm_up, warmth};
+use crate::webhooks::{WebhookSection, webhook};
 
 /// A name that must exist elsewhere in the file.
 pub(crate) type Reference = Located<Arc<str>>;
@@ -38,18 +42,21 @@ pub(crate) struct Sections {
     pub pools: Vec<Located<PoolSection>>,
     pub warm_up: Vec<Located<WarmUpSection>>,
     pub swap: SwapRules,
+    pub suppression: SuppressionRules,
     pub delivery: DeliverySection,
     pub routes: Vec<Located<Route>>,
     pub responses: Vec<Located<Rule>>,
     pub providers: Vec<Located<ProviderSection>>,
     pub limits: Limits,
     pub dns: Dns,
-    pub admin: Admin,
+    pub admin: AdminSection,
     pub metrics: Metrics,
+    pub reports: Reports,
     pub events: Events,
     pub log: Log,
     pub dkim: Vec<Located<DkimSection>>,
     pub blocklists: Vec<Located<BlocklistSection>>,
+    pub webhooks: Vec<Located<WebhookSection>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +97,7 @@ pub(crate) struct DeliverySection {
 }
 
 /// Reads the whole file.
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each section")]
 pub(crate) fn read(mut file: Fields<'_>) -> Sections {
     let file = &mut file;
     let sections = Sections {
@@ -117,6 +125,11 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "When a source that is blamed or listed leaves its pools, and how a standby takes its place.",
             swap,
         ),
+        suppression: file.table(
+            "suppression",
+            "Recipients that nothing is sent to: `tambo suppression`.",
+            suppression,
+        ),
         delivery: file.table("delivery", "How mail goes out.", delivery),
         routes: file.tables(
             "route",
@@ -135,8 +148,9 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
         ),
         limits: file.table("limits", "Limits of the relay as a whole.", limits),
         dns: file.table("dns", "Where names are looked up.", dns),
-        admin: file.table("admin", "The API, health and metrics over HTTP.", admin),
+        admin: file.table("admin", "The web, the API, health and metrics over HTTP.", admin),
         metrics: file.table("metrics", "Who may read the metrics.", metrics),
+        reports: file.table("reports", "For whom reports are written: `tambo report`.", reports),
         events: file.table("events", "What is told of each message: `tambo trace` and the files in `data_dir/events`.", events),
         log: file.table("log", "What is written to standard error.", log),
         dkim: file.tables(
@@ -148,6 +162,11 @@ pub(crate) fn read(mut file: Fields<'_>) -> Sections {
             "blocklist",
             "A list that receivers go by, asked about our own addresses or domains. None is asked that does not stand here: see blocklists.md.",
             blocklist,
+        ),
+        webhooks: file.tables(
+            "webhook",
+            "A web server that events are posted to, each at least once and in order: see docs/events.md.",
+            webhook,
         ),
     };
     file.report_unknown();
@@ -469,8 +488,9 @@ fn account(f: &mut Fields<'_>) -> Option<AccountSection> {
         && networks.is_empty()
         && !f.is_written("password_hash")
     {
-        let mend = "add `password_hash` (see `tambo password`) or `networks`";
-        f.mistake("name", Mistake::new("nobody can be this account", mend));
+        let mend = "fine if it sends over the API only (`tambo token create --scope send --account …`); else add \
+                    `password_hash` (see `tambo password`) or `networks`";
+        f.warn("name", "only tokens of the API can be this account", mend);
     }
     let name = name?.into();
     let account = Account {
@@ -685,6 +705,7 @@ fn limits(f: &mut Fields<'_>) -> Limits {
         ),
         ready_deliveries: f.or("ready_deliveries", "50000", "Deliveries that memory holds ready; the others wait on disk.", count_from(100)),
         lanes: f.or("lanes", "200000", "Pairs of domain and sender that memory follows; the others are found by scanning.", count_from(100)),
+        recipients_per_request: f.or("recipients_per_request", "10000", "Recipients of one request to the API that sends.", count_from(1)),
     }
 }
 
@@ -706,14 +727,35 @@ fn dns(f: &mut Fields<'_>) -> Dns {
     }
 }
 
-fn admin(f: &mut Fields<'_>) -> Admin {
+/// `[admin]`, and where TLS is asked for.
+#[derive(Debug)]
+pub(crate) struct AdminSection {
+    pub admin: Admin,
+    pub tls: Option<Range<usize>>,
+}
+
+fn admin(f: &mut Fields<'_>) -> AdminSection {
     let bind = f.optional(
         "bind",
         "\"127.0.0.1:8025\"",
-        "Address and port of the API, health and metrics, none that strangers reach: it speaks in clear. Without it nothing listens but the control socket.",
-        inner_socket,
+        "Address and port of the web, the API, health and metrics. Without it nothing listens but the control socket.",
+        socket,
     );
-    Admin { bind }
+    let tls = f.or(
+        "tls",
+        "false",
+        "Speak TLS there, with the certificate of [tls]. Without it `bind` must be a loopback address: passwords and tokens would travel in clear.",
+        boolean,
+    );
+    if let Some(bind) = bind
+        && !tls
+        && !bind.ip().to_canonical().is_loopback()
+    {
+        let mend = "write `tls = true`, or bind 127.0.0.1 and put a web server with TLS before it";
+        let message = format!("passwords and tokens would travel in clear to {bind}");
+        f.mistake("bind", Mistake::new(message, mend));
+    }
+    AdminSection { admin: Admin { bind, tls }, tls: f.place("tls").filter(|_| tls) }
 }
 
 fn metrics(f: &mut Fields<'_>) -> Metrics {
@@ -727,14 +769,29 @@ fn metrics(f: &mut Fields<'_>) -> Metrics {
 }
 
 fn events(f: &mut Fields<'_>) -> Events {
-    Events {
-        keep: f.or(
-            "keep",
-            "\"90d\"",
-            "How long events can be asked for, and their files stay. Whole days.",
-            duration,
-        ),
+    let keep = f.or(
+        "keep",
+        "\"90d\"",
+        "How long events can be asked for, and their files stay. Whole days.",
+        duration,
+    );
+    let file_size = f.or(
+        "file_size",
+        "\"64MiB\"",
+        "Octets after which an event file ends and the next begins; so does each day. Files that have ended are compressed (zstd), which takes under a second for one of 64 MiB.",
+        size,
+    );
+    let max_size = f.or(
+        "max_size",
+        "\"20GiB\"",
+        "Octets of all event files; above it the oldest go before their time. 90 days of a million messages a day, each with three events, take about as much once they are compressed.",
+        size,
+    );
+    if max_size.0 / 2 < file_size.0 {
+        let mend = "write at least twice `file_size`: one file is written while others are kept";
+        f.mistake("max_size", Mistake::new("has no room for two files", mend));
     }
+    Events { keep, file_size, max_size }
 }
 
 fn log(f: &mut Fields<'_>) -> Log {

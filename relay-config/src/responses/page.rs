@@ -21,8 +21,8 @@ pub fn page() -> String {
          the recipient: rules that blame only the recipient are passed over, and a 5xx before MAIL \
          ends no message. A 5xx that blames the source leaves the message in the queue.\n\n\
          `tambo classify \"550 5.7.1 …\"` shows which rule a reply falls under and what follows.\n\n\
-         Events tell category and rule, and the relay does what the rule says, but for `suppress` and \
-         `soft-suppress`: the message ends as they say, and nobody is kept from the next one yet.\n",
+         Events tell category and rule, and the relay does what the rule says. Who is suppressed stands on a list \
+         (`tambo suppression`, `[suppression]`): it gets no more mail, and each message that is not sent is told as an event.\n",
     );
     text.push_str("\n## Rules\n\n| rule | the reply says | category | blames | does |\n| --- | --- | --- | --- | --- |\n");
     for rule in &builtin().rules {
