@@ -63,6 +63,8 @@ pub struct Delivery {
     pub last: Option<Attempt>,
     /// Not attempted while held.
     pub hold: Option<Hold>,
+    /// Pool that an operator moved it to; `None`: that of its message.
+    pub pool: Option<String>,
 }
 
 /// One recipient of a delivery.
@@ -74,6 +76,17 @@ pub struct Recipient {
     pub parameters: RecipientParameters,
     /// What became of it.
     pub state: RecipientState,
+    /// What a template needs to become its message.
+    pub personal: Option<Personal>,
+}
+
+/// What is said of a recipient for its message to be made of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Personal {
+    /// Its name, for To.
+    pub name: Option<String>,
+    /// Values of variables: a JSON object, as text.
+    pub substitutions: String,
 }
 
 /// Parameters of RCPT (RFC 3461 sections 4.1 and 4.2).
@@ -96,6 +109,8 @@ pub enum RecipientState {
     Bounced,
     /// Still waiting when its time was over.
     Expired,
+    /// Not sent: it is on the suppression list.
+    Suppressed,
 }
 
 /// The last attempt, for people who ask why a message waits.
@@ -111,11 +126,31 @@ pub struct Attempt {
     pub reply: Reply,
 }
 
-/// Set aside by a person until released.
+/// Set aside by a person until released, or until its time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// Since when.
     pub since: Timestamp,
-    /// Who did it and why.
+    /// Who did it; empty in records that did not tell it apart.
+    pub who: String,
+    /// Why.
     pub why: String,
+    /// It ends by itself; `None`: somebody must release it.
+    pub until: Option<Timestamp>,
+    /// The standing hold that it is part of, and ends with.
+    pub standing: Option<Id>,
+}
+
+impl Hold {
+    /// `ana: the list is wrong`
+    pub fn words(&self) -> String {
+        if self.who.is_empty() { self.why.clone() } else { format!("{}: {}", self.who, self.why) }
+    }
+}
+
+impl Delivery {
+    /// Where it stands in the due index; `None`: nowhere, it is held until somebody releases it.
+    pub fn listed(&self) -> Option<Timestamp> {
+        self.hold.as_ref().map_or(Some(self.due), |hold| hold.until)
+    }
 }

@@ -88,7 +88,7 @@ pub struct Event {
     /// Number of the attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attempt: Option<u32>,
-    /// When it is tried again, RFC 3339.
+    /// When it is tried again, RFC 3339; of what was accepted to be sent later, when that is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt: Option<String>,
     /// When it is likely to go, of what waits for a limit of ours; RFC 3339.
@@ -97,7 +97,7 @@ pub struct Event {
     /// Octets of the message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub size: Option<u64>,
-    /// Since it was accepted.
+    /// Since it was accepted, or was to be sent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seconds: Option<f64>,
 }
@@ -120,6 +120,10 @@ pub enum EventKind {
     Bounced,
     /// Its time was over. Final.
     Expired,
+    /// Not sent, because its address is on the suppression list: `detail` says since when and why. Final.
+    Suppressed,
+    /// An address, or all of a domain, was put on the suppression list or taken off: `decision` says which.
+    Suppression,
     /// Set aside by a person.
     Held,
     /// No longer set aside.
@@ -130,6 +134,51 @@ pub enum EventKind {
     Source,
     /// The relay itself: started, stopped, reloaded, a record that could not be read.
     Relay,
+}
+
+impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Accepted,
+        Self::Rejected,
+        Self::Delivered,
+        Self::Deferred,
+        Self::Waiting,
+        Self::Bounced,
+        Self::Expired,
+        Self::Suppressed,
+        Self::Suppression,
+        Self::Held,
+        Self::Released,
+        Self::Rerouted,
+        Self::Source,
+        Self::Relay,
+    ];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Delivered => "delivered",
+            Self::Deferred => "deferred",
+            Self::Waiting => "waiting",
+            Self::Bounced => "bounced",
+            Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
+            Self::Suppression => "suppression",
+            Self::Held => "held",
+            Self::Released => "released",
+            Self::Rerouted => "rerouted",
+            Self::Source => "source",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// The one that is written so.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
 }
 
 impl Event {
@@ -180,5 +229,36 @@ impl Event {
             size: None,
             seconds: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn types_are_called_as_they_are_written() {
+        for kind in EventKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
+            assert_eq!(EventKind::named(kind.word()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn the_page_tells_of_every_field_and_type() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let told = |heading: &str| -> BTreeSet<String> {
+            let section = page.split(heading).nth(1).unwrap().split("\n## ").next().unwrap();
+            let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+            rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+        };
+        let schema = serde_json::to_value(<Event as utoipa::PartialSchema>::schema()).unwrap();
+        let fields = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(told("\n## Fields\n"), fields);
+        let types = EventKind::ALL.map(|kind| kind.word().to_owned()).into();
+        assert_eq!(told("\n## Types\n"), types);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) fn submission(id: Id, recipients: &[&str]) -> Submission {
         tags: vec![],
         priority: Priority::default(),
         message_id: None,
+        send_at: None,
+        personal: None,
     }
 }
 
@@ -55,5 +57,7 @@ pub(crate) fn message() -> Message {
         tags: vec![],
         priority: Priority::default(),
         message_id: None,
+        send_at: None,
+        template: None,
     }
 }

@@ -24,6 +24,9 @@ impl Id {
     /// Before every id that is given out.
     pub const ZERO: Self = Self(0);
 
+    /// Above every id that is given out.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The least id that a message accepted at `time` can have.
     pub fn first_at(time: Timestamp) -> Self {
         Self(time.as_millis() << COUNTER_BITS)
@@ -77,6 +80,11 @@ impl IdGenerator {
     /// The next id; its time is `now`, or that of the id before when the clock went back.
     pub fn next(&self, now: Timestamp) -> Id {
         self.next_run(now, 1)
+    }
+
+    /// The last id that was given out.
+    pub fn last(&self) -> Id {
+        Id(self.last.load(Ordering::Relaxed))
     }
 
     /// Reserves `count` ids in a row and returns the first.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Priority, ReturnContent, ReversePath};
+use super::{Id, Priority, ReturnContent, ReversePath, Timestamp};
 
 /// Everything that is kept of a message but its body and its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ pub struct Message {
     /// DKIM-Signature fields of ours, CRLF each: made before the first attempt, kept for those
     /// that follow.
     pub signatures: Option<Bytes>,
+    /// Not attempted before; its time to be delivered counts from here. `None`: at once.
+    pub send_at: Option<Timestamp>,
+    /// Its body is a template, shared by messages that were accepted together: the id under which it is stored.
+    /// `body_size` and `body_chunks` are those of the template.
+    pub template: Option<Id>,
 }
 
 /// What a body contains (RFC 6152).
@@ -64,7 +69,17 @@ pub enum BodyType {
 }
 
 impl Message {
-    /// Octets that go over the wire before dot-stuffing.
+    /// When its time begins: what is too old, or late, is so much older than this.
+    pub fn begins(&self) -> Timestamp {
+        self.send_at.unwrap_or(self.id.time())
+    }
+
+    /// The id under which its body is stored.
+    pub fn body_id(&self) -> Id {
+        self.template.unwrap_or(self.id)
+    }
+
+    /// Octets that go over the wire before dot-stuffing; of a template, those of the template.
     pub fn size(&self) -> u64 {
         self.body_size + self.prefix.len() as u64
     }

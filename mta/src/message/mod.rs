@@ -16,7 +16,7 @@ mod time;
 
 pub use address::{Address, AddressError, Domain, ReversePath};
 pub use delivery::{
-    Attempt, Delivery, DeliveryId, Hold, Lane, Priority, Recipient, RecipientParameters,
+    Attempt, Delivery, DeliveryId, Hold, Lane, Personal, Priority, Recipient, RecipientParameters,
     RecipientState,
 };
 pub use event::{Event, EventKind};

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::{Address, BodyType, Id, Priority, RecipientParameters, ReturnContent, ReversePath};
+use super::{
+    Address, BodyType, Id, Personal, Priority, RecipientParameters, ReturnContent, ReversePath,
+    Timestamp,
+};
 
 /// What the policy has passed and the queue is asked to take responsibility for.
 #[derive(Debug, Clone)]
@@ -47,6 +50,10 @@ pub struct Submission {
     pub priority: Priority,
     /// Content of Message-ID without angle brackets, at most 250 octets of it.
     pub message_id: Option<String>,
+    /// Not to be attempted before; `None`: at once.
+    pub send_at: Option<Timestamp>,
+    /// What a template needs to become the message of its one recipient.
+    pub personal: Option<Personal>,
 }
 
 /// Where the octets are.
@@ -61,6 +68,15 @@ pub enum SubmittedBody {
         /// Octets in them.
         size: u64,
     },
+    /// Made of a template when it is sent.
+    Template {
+        /// The id under which the template is stored.
+        id: Id,
+        /// Pieces of it.
+        chunks: u32,
+        /// Octets of it.
+        size: u64,
+    },
 }
 
 impl SubmittedBody {
@@ -68,14 +84,14 @@ impl SubmittedBody {
     pub fn size(&self) -> u64 {
         match self {
             Self::Whole(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
-            Self::Stored { size, .. } => *size,
+            Self::Stored { size, .. } | Self::Template { size, .. } => *size,
         }
     }
 
     /// Pieces that were written before the message exists.
     pub fn chunks(&self) -> u32 {
         match self {
-            Self::Whole(_) => 0,
+            Self::Whole(_) | Self::Template { .. } => 0,
             Self::Stored { chunks, .. } => *chunks,
         }
     }

@@ -1,9 +1,9 @@
 //! What a failure is about and whom it blames: a reply of a peer by the rules for replies, one of
 //! our own by its code alone, because rules know what others write.
 
-use relay_config::responses::{Classifier, Said, Verdict, unknown};
+use relay_config::responses::{Classifier, Phase, Said, Verdict, unknown};
 
-use crate::message::{Failure, Outcome, Reply};
+use crate::message::{Attempt, Failure, Outcome, Reply};
 
 /// A verdict for each outcome, in their order; `None` where mail was taken. `provider` is the
 /// one that the peer belongs to, if known.
@@ -24,6 +24,16 @@ pub(super) fn category(reply: &Reply) -> &'static str {
     unknown(&said(reply)).category.word()
 }
 
+/// What the reply to an attempt means that is over: in which phase it came is not kept, and most come after RCPT TO.
+pub fn verdict_of_attempt(classifier: &Classifier, attempt: &Attempt) -> Verdict {
+    let said = said(&attempt.reply);
+    // Without a source nobody was spoken to: the words are ours.
+    if attempt.source.is_none() {
+        return unknown(&said);
+    }
+    classifier.classify(&Said { phase: Some(Phase::Rcpt), ..said })
+}
+
 /// What one failure means.
 pub fn verdict(classifier: &Classifier, failure: &Failure, provider: Option<&str>) -> Verdict {
     let said = Said { phase: failure.phase, provider, ..said(&failure.reply) };
@@ -42,7 +52,7 @@ fn said(reply: &Reply) -> Said<'_> {
 
 #[cfg(test)]
 mod tests {
-    use relay_config::responses::{Mail, Phase};
+    use relay_config::responses::Mail;
 
     use super::*;
     use crate::message::{Fault, Reply, Retry, Scope};

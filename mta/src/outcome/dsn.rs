@@ -96,6 +96,8 @@ pub fn notice(notice: Notice<'_>, now: Timestamp) -> Submission {
         tags: message.tags.clone(),
         priority: Priority::default(),
         message_id: Some(message_id),
+        send_at: None,
+        personal: None,
     }
 }
 
@@ -129,7 +131,7 @@ pub fn returned(message: &Message, told: &[Told], body: &[Bytes]) -> Vec<u8> {
 fn wants_whole(message: &Message, told: &[Told]) -> bool {
     message.returns == Some(ReturnContent::Full)
         && message.size() <= RETURNED_OCTETS_MAX
-        && told.iter().any(|told| matches!(told.what, What::Failed | What::Expired))
+        && told.iter().any(|told| told.what.is_failure())
 }
 
 fn subject_of(returned: &[u8]) -> Option<String> {
@@ -204,7 +206,7 @@ fn recipient_fields(text: &mut String, one: &Told, mx: Option<&str>) {
     }
     let kind = if one.recipient.needs_utf8() { "utf-8" } else { "rfc822" };
     let action = match one.what {
-        What::Failed | What::Expired => "failed",
+        What::Failed | What::Expired | What::Suppressed => "failed",
         What::Delayed(_) => "delayed",
         What::Relayed => "relayed",
     };
@@ -228,7 +230,7 @@ fn recipient_fields(text: &mut String, one: &Told, mx: Option<&str>) {
 /// Its class is that of what happened (RFC 3463): what failed for good is 5, whatever the last reply was.
 fn status(one: &Told) -> String {
     let class = match one.what {
-        What::Failed | What::Expired => 5,
+        What::Failed | What::Expired | What::Suppressed => 5,
         What::Delayed(_) => 4,
         What::Relayed => 2,
     };

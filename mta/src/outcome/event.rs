@@ -5,6 +5,7 @@ use relay_config::responses::Verdict;
 use crate::message::{
     Delivery, Event, EventKind, Id, Message, Outcome, RecipientState, Reply, Timestamp,
 };
+use crate::metrics::Through;
 use crate::queue::state::{Changes, Transition};
 
 /// How an attempt was made; empty where none was.
@@ -26,6 +27,10 @@ pub struct Context {
     pub dsn: bool,
     /// The connection had carried enough, and another takes more.
     pub spent: bool,
+    /// The host carries mail for others: what it says of their domains is hearsay.
+    pub smarthost: bool,
+    /// How all this is counted, where it is known beforehand.
+    pub counted: Option<Through>,
 }
 
 /// One event for each recipient that was waiting. `verdicts` are those of the transitions, in their
@@ -53,7 +58,7 @@ pub fn events(
             event.tls.clone_from(&context.tls);
             event.attempt = Some(delivery.attempts);
             event.size = Some(message.size());
-            event.seconds = Some(now.since(message.id.time()).as_secs_f64());
+            event.seconds = Some(now.since(message.begins()).as_secs_f64());
             describe(&mut event, transition, changes.next);
             if let Some(Some(verdict)) = verdicts.get(place) {
                 event.rule = Some(verdict.rule.to_string());
@@ -70,6 +75,7 @@ fn kind(transition: &Transition) -> EventKind {
         RecipientState::Delivered => EventKind::Delivered,
         RecipientState::Bounced => EventKind::Bounced,
         RecipientState::Expired => EventKind::Expired,
+        RecipientState::Suppressed => EventKind::Suppressed,
     }
 }
 

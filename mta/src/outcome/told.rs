@@ -29,10 +29,19 @@ pub enum What {
     Failed,
     /// Its time was over.
     Expired,
+    /// Nothing is sent to it: it is on the suppression list.
+    Suppressed,
     /// It is still tried, until then.
     Delayed(Timestamp),
     /// It was handed to a server that does not offer DSN: nothing more will be heard of it.
     Relayed,
+}
+
+impl What {
+    /// Whether it will never be delivered.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Expired | Self::Suppressed)
+    }
 }
 
 impl Told {
@@ -47,6 +56,7 @@ impl Told {
                 let what = match transition.state {
                     RecipientState::Bounced if wants_failure(notify) => What::Failed,
                     RecipientState::Expired if wants_failure(notify) => What::Expired,
+                    RecipientState::Suppressed if wants_failure(notify) => What::Suppressed,
                     RecipientState::Delivered if wants_success(notify) && !passed_on => {
                         What::Relayed
                     }
@@ -118,11 +128,13 @@ mod tests {
                     original: None,
                 },
                 state,
+                personal: None,
             }],
             due: Timestamp::default(),
             attempts: 1,
             last: None,
             hold: None,
+            pool: None,
         }
     }
 
@@ -148,9 +160,11 @@ mod tests {
 
     #[test]
     fn only_what_the_sender_wants_to_hear() {
-        use RecipientState::{Bounced, Delivered, Expired, Queued};
+        use RecipientState::{Bounced, Delivered, Expired, Queued, Suppressed};
         check(None, Bounced, false, Some(What::Failed));
         check(None, Expired, false, Some(What::Expired));
+        check(None, Suppressed, false, Some(What::Suppressed));
+        check(Some("NEVER"), Suppressed, false, None);
         check(None, Delivered, false, None);
         check(None, Queued, false, None);
         check(Some("NEVER"), Bounced, false, None);

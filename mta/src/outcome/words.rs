@@ -12,7 +12,7 @@ use super::told::{Told, What};
 /// The subject of a notice: the worst of what it tells.
 pub(super) fn subject(told: &[Told]) -> &'static str {
     let any = |wanted: fn(&What) -> bool| told.iter().any(|told| wanted(&told.what));
-    if any(|what| matches!(what, What::Failed | What::Expired)) {
+    if any(|what| what.is_failure()) {
         "No se pudo entregar su mensaje / Undelivered mail"
     } else if any(|what| matches!(what, What::Delayed(_))) {
         "Su mensaje está demorado / Delayed mail (still being retried)"
@@ -107,6 +107,10 @@ fn spanish(what: What) -> String {
         What::Expired => "No se pudo entregar a estos destinatarios: se intentó varias veces y se \
              agotó el plazo. Puede enviarlo de nuevo más tarde."
             .to_owned(),
+        What::Suppressed => "No se envió a estos destinatarios, porque están en la lista de \
+             exclusión de este servidor. Si una de estas direcciones volvió a funcionar, pida a \
+             quien administra el servidor que la retire de la lista."
+            .to_owned(),
         What::Delayed(until) => format!(
             "Todavía no se pudo entregar a estos destinatarios. Se seguirá intentando hasta el {}. \
              No hace falta que lo envíe de nuevo.",
@@ -123,6 +127,10 @@ fn english(what: What) -> String {
         What::Failed => "It could not be delivered to:".to_owned(),
         What::Expired => "It could not be delivered to these recipients: it was tried several \
              times and its time is over. You may send it again later."
+            .to_owned(),
+        What::Suppressed => "It was not sent to these recipients, because they are on the \
+             suppression list of this server. If one of these addresses works again, ask the \
+             administrator of the server to take it off the list."
             .to_owned(),
         What::Delayed(until) => format!(
             "It could not be delivered to these recipients yet. It will be tried until {}. \

@@ -51,9 +51,14 @@ static FREE: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge(Topic::Spool, "tambo_disk_free_bytes", help)
 });
 
+static FREE_MIN: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Free space below which nothing is accepted or delivered (`server.min_free_space`)";
+    metrics::gauge(Topic::Spool, "tambo_disk_free_min_bytes", help)
+});
+
 /// Makes the metrics of this file known.
-pub(crate) fn declare_metrics() {
-    metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP, &FREE]);
+pub(super) fn declare_metrics() {
+    metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP, &FREE, &FREE_MIN]);
 }
 
 /// Why a commit did not happen.
@@ -416,6 +421,7 @@ impl Group {
         let low = match self.spool.free_space() {
             Ok(free) => {
                 metrics::set(&FREE, free);
+                metrics::set(&FREE_MIN, self.min_free_space);
                 free < self.min_free_space
             }
             Err(error) => {

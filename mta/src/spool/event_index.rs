@@ -43,7 +43,7 @@ impl Term<'_> {
 }
 
 /// Writes an event and its entries. Each event is found by its message and its recipient;
-/// the one that says `accepted` also by sender, Message-ID and first tag.
+/// the one that says `accepted` also by sender, Message-ID and tags.
 pub fn operations(event: &Event) -> Vec<Operation> {
     let mut operations = Vec::with_capacity(6);
     let text = serde_json::to_vec(event).unwrap_or_default();
@@ -71,7 +71,7 @@ pub fn terms(event: &Event) -> Vec<Term<'_>> {
     if matches!(event.kind, EventKind::Accepted | EventKind::Rejected) {
         terms.extend(event.sender.as_deref().map(Term::Sender));
         terms.extend(event.message_id.as_deref().map(Term::MessageId));
-        terms.extend(event.tags.first().map(|tag| Term::Tag(tag)));
+        terms.extend(event.tags.iter().map(|tag| Term::Tag(tag)));
     }
     terms
 }

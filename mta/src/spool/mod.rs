@@ -8,14 +8,17 @@ mod committer;
 #[cfg(test)]
 mod contract;
 pub mod event_index;
+mod health;
 mod memory;
 pub mod record;
 #[cfg(feature = "rocks")]
 mod rocks;
 mod version1;
+mod version2;
+mod version3;
 
-pub(crate) use committer::declare_metrics;
 pub use committer::{CommitError, Committer, SpoolHealth};
+pub use health::{Health, measure};
 pub use memory::{Keys, MemorySpool};
 #[cfg(feature = "rocks")]
 pub use rocks::RocksSpool;
@@ -127,10 +130,26 @@ pub trait Spool: Send + Sync + 'static {
     /// files of them do so at once. Lasts until the spool is opened again.
     fn forget_events_before(&self, id: Id) -> Result<(), SpoolError>;
 
+    /// Octets that the disk holds, used and free; 0: nobody knows.
+    fn disk_size(&self) -> u64 {
+        0
+    }
+
+    /// How the database is, in its own figures; `None`: it has none.
+    fn health(&self) -> Option<Health> {
+        None
+    }
+
     /// Whether calls may wait for a disk, so that they are better made off the async threads.
     fn blocks(&self) -> bool {
         true
     }
+}
+
+/// Makes the metrics of the spool known.
+pub(crate) fn declare_metrics() {
+    committer::declare_metrics();
+    health::declare_metrics();
 }
 
 /// Does work that reads a spool where waiting for a disk holds nobody up. A spool in memory is

@@ -5,9 +5,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::message::{
-    Address, Attempt, BodyType, DeliveryId, Hold, Id, Lane, Priority, RecipientParameters,
+    Address, Attempt, BodyType, DeliveryId, Id, Lane, Priority, RecipientParameters,
     RecipientState, ReversePath, Timestamp,
 };
+
+use super::version2::Hold;
 
 /// [`crate::message::Message`] as it was.
 #[derive(Debug, Deserialize)]
@@ -72,6 +74,8 @@ impl From<Message> for crate::message::Message {
             priority: old.priority,
             message_id: old.message_id,
             signatures: None,
+            send_at: None,
+            template: None,
         }
     }
 }
@@ -82,6 +86,7 @@ impl From<Delivery> for crate::message::Delivery {
             address: old.address,
             parameters: RecipientParameters::default(),
             state: old.state,
+            personal: None,
         };
         Self {
             id: old.id,
@@ -91,7 +96,8 @@ impl From<Delivery> for crate::message::Delivery {
             due: old.due,
             attempts: old.attempts,
             last: old.last,
-            hold: old.hold,
+            hold: old.hold.map(Into::into),
+            pool: None,
         }
     }
 }
