@@ -9,14 +9,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntGaugeVec};
+use prometheus::IntCounter;
 use relay_config::Config;
-use relay_config::blocklists::{KEY, KeyFile, Reading};
+use relay_config::blocklists::{Blocklist, KEY, KeyFile, Reading};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::egress::blocklist::{Answer, Finding, Memory, Monitor, Question, Standing, Subject};
-use crate::metrics::{self, Label, Labelled, Topic};
+use crate::egress::blocklist::{
+    Answer, Finding, Listed, Memory, Monitor, Question, Standing, Subject,
+};
+use crate::metrics::{self, Label, Labelled, NamedGauges, Names, Topic};
 use crate::outside::{DnsError, MailDns, WallClock};
 
 /// Time for one question, its text included. The resolver gives up sooner.
@@ -35,17 +37,17 @@ static ANSWERS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help =
         "What blocklists answered about our addresses and domains; their tests are not counted";
     let labels = vec![Label::known("result", &results)];
-    metrics::counters(Topic::Delivery, "tambo_blocklist_answers_total", help, labels)
+    metrics::counters(Topic::Sources, "tambo_blocklist_answers_total", help, labels)
 });
-static LISTED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+static LISTED: LazyLock<NamedGauges> = LazyLock::new(|| {
     let help = "Addresses and domains of ours that a blocklist lists, confirmed";
-    let list = Label::given("list", "the name of a [[blocklist]]");
-    metrics::gauges_by(Topic::Delivery, "tambo_blocklist_listed", help, list)
+    let list = Label::names("list", Names::Blocklists);
+    metrics::named_gauges(Topic::Sources, "tambo_blocklist_listed", help, vec![list])
 });
-static IGNORED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+static IGNORED: LazyLock<NamedGauges> = LazyLock::new(|| {
     let help = "1 while a blocklist does not work and is ignored";
-    let list = Label::given("list", "the name of a [[blocklist]]");
-    metrics::gauges_by(Topic::Delivery, "tambo_blocklist_ignored", help, list)
+    let list = Label::names("list", Names::Blocklists);
+    metrics::named_gauges(Topic::Sources, "tambo_blocklist_ignored", help, vec![list])
 });
 
 /// Makes the metrics of this file known.
@@ -87,11 +89,6 @@ impl Blocklists {
         }
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
         let mut monitor = self.monitor();
-        for (list, _) in monitor.lists() {
-            // One that is gone would keep its last value.
-            let _ = LISTED.remove_label_values(&[&list.name]);
-            let _ = IGNORED.remove_label_values(&[&list.name]);
-        }
         let findings = monitor.configure(&config.blocklists, &subjects(config), self.clock.now());
         count(&monitor);
         drop(monitor);
@@ -141,6 +138,24 @@ impl Blocklists {
         self.monitor().listed().map(Finding::Listed).collect()
     }
 
+    /// Each list that is asked, why it is ignored if it is, and whom it lists.
+    pub fn lists(&self) -> Vec<(Arc<str>, Option<String>, Vec<Listed>)> {
+        let monitor = self.monitor();
+        let all: Vec<Listed> = monitor.listed().collect();
+        let its = |name: &Arc<str>| all.iter().filter(|it| it.list == *name).cloned().collect();
+        let lists = monitor.lists();
+        lists
+            .map(|(list, fault)| {
+                (Arc::clone(&list.name), fault.map(str::to_owned), its(&list.name))
+            })
+            .collect()
+    }
+
+    /// What is listed, confirmed: as often as there are lists that say so.
+    pub(super) fn listed_subjects(&self) -> Vec<Subject> {
+        self.monitor().listed().map(|listed| listed.subject).collect()
+    }
+
     /// What to keep over a restart; it changes with each listing that is found or ends.
     pub fn memory(&self) -> Memory {
         self.monitor().memory()
@@ -178,12 +193,14 @@ pub fn subjects(config: &Config) -> BTreeSet<Subject> {
 }
 
 fn count(monitor: &Monitor) {
-    for (list, fault) in monitor.lists() {
-        let listed = monitor.listed().filter(|listed| listed.list == list.name).count();
-        let name = [&*list.name];
-        LISTED.with_label_values(&name).set(i64::try_from(listed).unwrap_or(i64::MAX));
-        IGNORED.with_label_values(&name).set(fault.is_some().into());
-    }
+    let lists: Vec<(&Arc<Blocklist>, Option<&str>)> = monitor.lists().collect();
+    let listed: Vec<Arc<str>> = monitor.listed().map(|listed| listed.list).collect();
+    LISTED.set_all(lists.iter().map(|(list, _)| {
+        let count = listed.iter().filter(|name| **name == list.name).count();
+        (Some(&*list.name), [count as u64])
+    }));
+    IGNORED
+        .set_all(lists.iter().map(|(list, fault)| (Some(&*list.name), [fault.is_some().into()])));
 }
 
 fn read_key(file: &KeyFile) -> Key {

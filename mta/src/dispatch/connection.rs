@@ -9,12 +9,13 @@ use tokio::sync::Notify;
 
 use crate::egress::{ConnectionId, Pull};
 use crate::message::{Failure, Outcome, Retry, Scope};
-use crate::metrics::{self, Topic};
+use crate::metrics::{self, Through, Topic};
 use crate::outcome::{self, Context};
-use crate::queue::{HeldBody, Ready};
-use crate::smtp_out::{Connection, Content, Route, not_begun, unreadable};
+use crate::queue::Ready;
+use crate::smtp_out::{Connection, Content, Route, not_begun};
+use crate::wire::Tap;
 
-use super::content::in_seven_bit;
+use super::content::{Body, in_seven_bit};
 use super::hearing::Way;
 use super::item::Waiting;
 use super::{Dispatch, destination, lane_key};
@@ -65,6 +66,10 @@ struct Link {
     transactions: u32,
     /// The server takes nothing in clear, as this is.
     too_clear: bool,
+    /// How what it carries is counted.
+    counted: Through,
+    /// Who watches it.
+    tap: Tap,
 }
 
 impl Link {
@@ -97,14 +102,30 @@ impl Dispatch {
                 .filter(|host| state.egress.is_avoided(&route.site, &route.host_set, host, now))
                 .collect()
         };
-        let opened = self.connector.open(&route, &source, self.random_seed(), &avoided).await;
+        let seed = self.random_seed();
+        let (tap, ear) = self.tapped(&route, &source);
+        let opened = self.connector.open(&route, &source, seed, &avoided, ear.as_ref()).await;
         let connection = match opened {
             Ok(connection) => connection,
             Err(failure) => return self.not_opened(id, &route, &source, &failure).await,
         };
-        self.state().egress.opened(id, self.queue.now());
-        let mut link =
-            Link { id, route, source, connection, carried: 0, transactions: 0, too_clear: false };
+        let pool = {
+            let mut state = self.state();
+            state.egress.opened(id, self.queue.now());
+            state.egress.pool_of(id)
+        };
+        let counted = Through::find(route.provider.as_deref(), Some(&source.name), pool.as_deref());
+        let mut link = Link {
+            id,
+            route,
+            source,
+            connection,
+            carried: 0,
+            transactions: 0,
+            too_clear: false,
+            counted,
+            tap,
+        };
         let usable = self.work(&mut link, &waker).await;
         // The server counts the connection until it is closed, so it leaves our books after that;
         // what waits need not wait for goodbyes.
@@ -136,7 +157,7 @@ impl Dispatch {
             let verdict =
                 outcome::verdict(&self.classifier.get(), failure, route.provider.as_deref());
             let way = Way { route, source: &source.name, pool: &pool, transactions: 0 };
-            self.hear_greeting(&way, &verdict, &failure.reply.text);
+            self.hear_greeting(&way, &verdict, &failure.reply);
         }
         let failed = {
             let mut state = self.state();
@@ -174,6 +195,13 @@ impl Dispatch {
                     self.divide(item.ready).await;
                 }
                 Pull::Deliver { item, recipients, per_message } => {
+                    // Somebody may have come onto the list while it waited here.
+                    if let Some(listed) = self.listed_in(&item.ready) {
+                        self.suppress(item.ready, listed).await;
+                        continue;
+                    }
+                    let way = (&*link.route, &*link.source);
+                    self.tap_again(&mut link.tap, &mut link.connection, way);
                     if !self.deliver(link, item.ready, (recipients, per_message)).await {
                         return false;
                     }
@@ -219,6 +247,7 @@ impl Dispatch {
             source: Some(link.source.name.to_string()),
             tls: Some(link.connection.tls.clone().unwrap_or_else(|| "none".to_owned())),
             dsn: link.connection.capabilities.dsn,
+            counted: Some(link.counted),
             ..Context::at(&link.route)
         };
         let eight_bit = link.connection.capabilities.eight_bit;
@@ -230,7 +259,7 @@ impl Dispatch {
             }
         };
         if ready.delivery.attempts == 0 && ready.hosts_failed == 0 {
-            let waited = self.queue.now().since(ready.message.id.time());
+            let waited = self.queue.now().since(ready.message.begins());
             FIRST_ATTEMPT_SECONDS.observe(waited.as_secs_f64());
         }
         let mut recipients = ready.recipients();
@@ -298,15 +327,9 @@ impl Dispatch {
 
     /// The octets of a message, signed, for a server that takes 8-bit text or does not; and its body by
     /// itself.
-    async fn signed(
-        &self,
-        ready: &mut Ready,
-        eight_bit: bool,
-    ) -> Result<(Arc<HeldBody>, Content), Failure> {
-        let body = self.queue.body(&ready.message, ready.body.clone()).await.map_err(|error| {
-            tracing::error!(message = %ready.message.id, %error, "a body cannot be read");
-            unreadable(error.to_string())
-        })?;
+    async fn signed(&self, ready: &mut Ready, eight_bit: bool) -> Result<(Body, Content), Failure> {
+        let recipient = ready.delivery.recipients.first();
+        let body = self.body_of(&ready.message, ready.body.clone(), recipient).await?;
         let content = match in_seven_bit(&ready.message, &body.pieces, eight_bit)? {
             None => {
                 let signatures = self.signatures(ready, &body.pieces).await?;

@@ -1,10 +1,65 @@
 //! What is sent of a message over one connection: as it was accepted, or in 7-bit text where the server
-//! takes nothing else. `signing.rs` signs either.
+//! takes nothing else; made of its template, where it has one. `signing.rs` signs each.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::message::{BodyType, Failure, Message};
-use crate::smtp_out::{not_eight_bit, seven_bit};
+use crate::compose::Parts;
+use crate::message::{BodyType, Failure, Id, Message, Personal, Recipient};
+use crate::queue::HeldBody;
+use crate::smtp_out::{not_eight_bit, seven_bit, unreadable, unrendered};
+use crate::spool::off_thread;
+
+use super::Dispatch;
+
+/// The octets of a message below what the relay wrote above it.
+pub(super) struct Body {
+    pub(super) pieces: Vec<Bytes>,
+    /// What they count against while they are in memory.
+    _held: Arc<HeldBody>,
+}
+
+impl Dispatch {
+    /// The body of a message: as it was accepted, or as its template makes it for the one recipient that it has.
+    /// The same each time.
+    pub(super) async fn body_of(
+        &self,
+        message: &Message,
+        held: Option<Arc<HeldBody>>,
+        recipient: Option<&Recipient>,
+    ) -> Result<Body, Failure> {
+        let held = self.queue.body(message, held).await.map_err(|error| {
+            tracing::error!(message = %message.id, %error, "a body cannot be read");
+            unreadable(error.to_string())
+        })?;
+        if message.template.is_none() {
+            return Ok(Body { pieces: held.pieces.clone(), _held: held });
+        }
+        let recipient =
+            recipient.cloned().ok_or_else(|| unrendered("nobody gets it".to_owned()))?;
+        let (id, template) = (message.id, held.pieces.clone());
+        let work = move || rendered(&template, &recipient, id);
+        let made = off_thread(&*self.queue.spool(), work).await;
+        let made = made.map_err(|error| unreadable(error.to_string()))?;
+        let octets = made.map_err(|why| {
+            tracing::warn!(message = %message.id, why, "a message cannot be made of its template");
+            unrendered(why)
+        })?;
+        Ok(Body { pieces: vec![octets], _held: held })
+    }
+}
+
+fn rendered(template: &[Bytes], recipient: &Recipient, id: Id) -> Result<Bytes, String> {
+    let parts = match template {
+        [whole] => Parts::from_bytes(whole)?,
+        pieces => Parts::from_bytes(&pieces.concat())?,
+    };
+    let nothing = Personal { name: None, substitutions: "{}".to_owned() };
+    let personal = recipient.personal.as_ref().unwrap_or(&nothing);
+    let made = parts.rendered(&recipient.address, personal, crate::compose::MESSAGE_MAX);
+    Ok(made.map_err(|error| error.to_string())?.write(id).into())
+}
 
 /// All below the Received field in 7-bit text, for a server that takes nothing else (`eight_bit` is
 /// false); `None`: the message goes as it was accepted.

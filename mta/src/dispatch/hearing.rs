@@ -6,7 +6,7 @@ use prometheus::IntCounter;
 use relay_config::responses::{Action, Verdict};
 
 use crate::egress::{Decision, DecisionKind, Heard, Said, Saving};
-use crate::message::{Event, EventKind, Outcome};
+use crate::message::{Event, EventKind, Outcome, Reply};
 use crate::metrics::{self, Label, Labelled, Topic};
 use crate::queue::Ready;
 use crate::smtp_out::Route;
@@ -52,6 +52,7 @@ impl Dispatch {
             if failure.phase.is_none() {
                 continue;
             }
+            self.refused(way, verdict, &failure.reply);
             match said.iter_mut().find(|said| said.verdict.rule == verdict.rule) {
                 Some(known) => known.recipients += 1,
                 None => said.push(Said { verdict, recipients: 1, reply: &failure.reply.text }),
@@ -90,7 +91,8 @@ impl Dispatch {
     }
 
     /// A connection was refused before any delivery: the words of the greeting are heard.
-    pub(super) fn hear_greeting(&self, way: &Way<'_>, verdict: &Verdict, reply: &str) {
+    pub(super) fn hear_greeting(&self, way: &Way<'_>, verdict: &Verdict, reply: &Reply) {
+        self.refused(way, verdict, reply);
         let heard = Heard {
             site: &way.route.site,
             source: way.source,
@@ -99,7 +101,7 @@ impl Dispatch {
             campaign: "",
             recipient_domain: "",
             accepted: 0,
-            said: vec![Said { verdict, recipients: 1, reply }],
+            said: vec![Said { verdict, recipients: 1, reply: &reply.text }],
             transactions: way.transactions,
         };
         self.state().egress.heard(&heard, self.queue.now());

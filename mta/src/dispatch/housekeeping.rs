@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::message::Id;
+use crate::message::{Id, Timestamp};
 use crate::outcome::Context;
 use crate::smtp_out::no_source;
 
@@ -16,6 +16,30 @@ use super::Dispatch;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often what is too old is looked for.
 const AGE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the suppression list is looked through for what is over.
+const LIST_EVERY: Duration = Duration::from_hours(1);
+
+/// A clock that goes back by more than this was set: servers of time correct less little by little.
+const SET_BACK: Duration = Duration::from_secs(5);
+
+/// Sees when the clock is set back.
+struct ClockWatch {
+    seen: (Instant, Timestamp),
+}
+
+impl ClockWatch {
+    fn new(now: Timestamp) -> Self {
+        Self { seen: (Instant::now(), now) }
+    }
+
+    /// By how much it was set back since the last look.
+    fn look(&mut self, now: Timestamp) -> Option<Duration> {
+        let (then, was) = std::mem::replace(&mut self.seen, (Instant::now(), now));
+        let expected = was.after(then.elapsed());
+        Some(expected.since(now)).filter(|back| *back > SET_BACK)
+    }
+}
 
 /// What memory holds for mail that is on its way: nothing, when nothing is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,10 +88,19 @@ impl Dispatch {
         let started = Instant::now();
         let mut cursor = Id::ZERO;
         let mut aged = Instant::now();
+        let (mut listed, mut list_cursor) = (Instant::now(), Vec::new());
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut clock = ClockWatch::new(self.queue.now());
         loop {
             ticks.tick().await;
+            if let Some(back) = clock.look(self.queue.now()) {
+                tracing::warn!(
+                    "the clock was set back by {} s: mail that waits goes that much later, for its time is a time of day; \
+                     `tambo queue retry --all` sends it now",
+                    back.as_secs()
+                );
+            }
             self.queue.sweep_ended().await;
             let stranded = self.state().egress.take_stranded();
             for (pool, waiting) in stranded {
@@ -82,6 +115,16 @@ impl Dispatch {
                 let waiting = self.state().egress.waiting_sites();
                 self.balance_all(&waiting);
             }
+            if listed.elapsed() >= LIST_EVERY || !list_cursor.is_empty() {
+                listed = Instant::now();
+                list_cursor = match self.sweep_suppressions(list_cursor).await {
+                    Ok(next) => next,
+                    Err(error) => {
+                        tracing::warn!(%error, "the suppression list keeps what is over for now");
+                        Vec::new()
+                    }
+                };
+            }
             if aged.elapsed() >= AGE_EVERY {
                 aged = Instant::now();
                 self.give_up_old(&mut cursor).await;
@@ -90,6 +133,9 @@ impl Dispatch {
                 let me = Arc::clone(&self);
                 tokio::spawn(async move {
                     me.connector.ask_gateways(&me.config.get().sources).await;
+                    if let Err(error) = me.queue.count_held().await {
+                        tracing::warn!(%error, "what is held cannot be counted");
+                    }
                 });
                 if let Err(error) = self.queue.look_for_oldest().await {
                     tracing::warn!(%error, "the oldest message cannot be looked for");

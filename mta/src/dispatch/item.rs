@@ -1,9 +1,10 @@
 //! A delivery that waits in egress, with what egress must know of it.
 
-use relay_config::responses::{Action, Classifier, Phase, Said};
+use relay_config::responses::{Action, Classifier};
 
 use crate::egress::Item;
 use crate::message::Message;
+use crate::outcome;
 use crate::queue::Ready;
 
 /// A delivery that waits for a connection.
@@ -20,16 +21,7 @@ impl Waiting {
     /// What its last attempt was told decides from where it goes again.
     pub(super) fn new(ready: Ready, classifier: &Classifier) -> Self {
         let last = ready.delivery.last.as_ref().filter(|last| last.source.is_some());
-        let actions = last.map(|last| {
-            let said = Said {
-                code: last.reply.code,
-                enhanced: last.reply.enhanced.map(|it| (it.class, it.subject, it.detail)),
-                text: &last.reply.text,
-                phase: Some(Phase::Rcpt),
-                provider: None,
-            };
-            classifier.classify(&said).actions
-        });
+        let actions = last.map(|last| outcome::verdict_of_attempt(classifier, last).actions);
         let wants = |action| actions.as_ref().is_some_and(|actions| actions.contains(&action));
         let same_source = wants(Action::SameSource);
         let other_source = wants(Action::OtherSource);

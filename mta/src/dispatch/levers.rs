@@ -87,12 +87,25 @@ impl Dispatch {
         Some((listed, state.egress.paths(|source| source == name, now)))
     }
 
-    /// Every path of the sources of a pool, or of all.
-    pub fn paths(&self, pool: Option<&str>) -> Vec<PathState> {
+    /// Paths that are not as they should be, or where a server has taught us to send less.
+    pub fn paths_amiss(&self) -> Vec<PathState> {
         let now = self.queue.now();
-        let mut paths = self.state().egress.paths(|_| true, now);
+        self.state().egress.paths_amiss(now)
+    }
+
+    /// Every path that warms up of the sources of a pool, or of all.
+    pub fn paths_warming(&self, pool: Option<&str>) -> Vec<PathState> {
+        let now = self.queue.now();
+        let mut paths = self.state().egress.paths_warming(now);
         paths.retain(|path| pool.is_none_or(|pool| path.pool.as_deref() == Some(pool)));
         paths
+    }
+
+    /// Each blocklist that is asked, why it is ignored if it is, and whom it lists.
+    pub fn blocklists(
+        &self,
+    ) -> Vec<(Arc<str>, Option<String>, Vec<crate::egress::blocklist::Listed>)> {
+        self.blocklists.lists()
     }
 
     /// What is halted where.

@@ -8,80 +8,68 @@ pub mod blocklists;
 mod connection;
 mod content;
 mod explain;
+mod figures;
 mod hearing;
 mod housekeeping;
 mod item;
 mod levers;
+mod names;
+mod probe;
+mod refusals;
 mod report;
+mod routing;
 mod setup;
 mod signing;
+mod suppressing;
 mod swaps;
 pub mod vetting;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay_config::Config;
-use relay_config::responses::Classifier;
+use relay_config::responses::{Classifier, Phase, Spoken, Verdict};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::current::Current;
-use crate::egress::{Action, ConnectionId, Egress, LaneKey, Listed, Refused, Waits};
-use crate::message::{Delivery, DeliveryId, Failure, Fault, Retry, Timestamp};
-use crate::metrics::{self, Topic, limit_hit};
-use crate::outcome::Context;
+use crate::egress::{Action, ConnectionId, Egress, LaneKey, Listed, Refused};
+use crate::message::{Attempt, Delivery, Timestamp};
+use crate::outcome;
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
-use crate::queue::{Lever, LeverError, Outlet, Queue, Ready};
+use crate::queue::{Outlet, Place, Queue, Ready};
 use crate::smtp_out::{Connector, Resolver, Route, no_source};
+use crate::suppression::Suppressions;
+use crate::wire::Watches;
 
 use blocklists::Blocklists;
 use item::Waiting;
+use routing::NoPlace;
 use setup::{destination, egress, settings};
 
 pub use explain::{Explained, Found};
 pub use housekeeping::OnItsWay;
 pub use levers::{Looked, NotDone, PoolSwap, Swap, SwapOrder, is_halted_as};
+pub use names::Named;
+pub use probe::{Asked, Probed, What};
+pub use refusals::Refusal;
 
 /// Domains that are looked up at a time.
 const LOOKUPS_MAX: usize = 200;
-/// A route that could not be looked up again is used once more for this long.
-const STALE_AGAIN: Duration = Duration::from_mins(5);
 /// A route is remembered for so long beyond its time, for when the DNS is silent.
 const STALE_KEPT: Duration = Duration::from_hours(24);
-/// Routes remembered; what is beyond is looked up again (the DNS client has its own cache).
-const ROUTES_MAX: usize = 50_000;
-
-static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
-    let help = "Connections to servers that are open or coming up";
-    metrics::gauge(Topic::Connections, "tambo_connections", help)
-});
-static READY: LazyLock<IntGauge> = LazyLock::new(|| {
-    let help = "Deliveries in memory that wait for a route or for a connection";
-    metrics::gauge(Topic::Queue, "tambo_ready_deliveries", help)
-});
-static RESOLVING: LazyLock<IntGauge> = LazyLock::new(|| {
-    let help = "Domains whose route is being looked up";
-    metrics::gauge(Topic::Connections, "tambo_domains_resolving", help)
-});
-static ROUTES: LazyLock<IntGauge> = LazyLock::new(|| {
-    metrics::gauge(Topic::Connections, "tambo_routes", "Domains whose route is remembered")
-});
-static HOST_SETS: LazyLock<IntGauge> = LazyLock::new(|| {
-    let help = "Sets of hosts that mail waited for a while ago";
-    metrics::gauge(Topic::Connections, "tambo_host_sets", help)
-});
 
 /// Makes the metrics of deliveries known.
 pub(crate) fn declare_metrics() {
-    metrics::declare(&[&CONNECTIONS, &READY, &RESOLVING, &ROUTES, &HOST_SETS]);
+    figures::declare_metrics();
     connection::declare_metrics();
     hearing::declare_metrics();
+    suppressing::declare_metrics();
     report::declare_metrics();
     crate::policy::dkim::declare_metrics();
 }
@@ -102,6 +90,10 @@ pub struct Dispatch {
     blocklists: Blocklists,
     signing: Current<Signing>,
     signed: signing::Signed,
+    suppressions: Suppressions,
+    names: names::Names,
+    refusals: refusals::Refusals,
+    watches: Arc<Watches>,
     stopping: AtomicBool,
     /// A connection has ended.
     ended: Notify,
@@ -133,6 +125,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Who signs.
     pub signing: Signing,
+    /// Whom nothing is sent to.
+    pub suppressions: Suppressions,
     /// For jitter and the order of equal hosts.
     pub seed: u64,
 }
@@ -142,6 +136,7 @@ impl Dispatch {
     pub fn start(parts: Parts) -> Arc<Self> {
         let egress = egress(&parts);
         let (dns, clock) = (Arc::clone(&parts.connector.dns), Arc::clone(&parts.connector.clock));
+        let watches = Watches::new(Arc::clone(&clock));
         let remembered = swaps::remembered(&*parts.queue.spool());
         let blocklists = Blocklists::new(remembered, dns, clock);
         let config = Current::new(parts.config);
@@ -166,6 +161,10 @@ impl Dispatch {
             blocklists,
             signing: Current::new(parts.signing),
             signed: signing::Signed::default(),
+            suppressions: parts.suppressions,
+            names: names::Names::default(),
+            refusals: refusals::Refusals::default(),
+            watches,
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         });
@@ -212,27 +211,20 @@ impl Dispatch {
         }
     }
 
-    /// Connections open or coming up, and deliveries that wait for one.
-    pub fn counts(&self) -> (usize, usize) {
-        let state = self.state();
-        let (connections, ready) = state.egress.counts();
-        (connections, ready + state.resolving.values().map(Vec::len).sum::<usize>())
-    }
-
-    /// Brings the gauges of this file up to date.
-    pub fn measure(&self) {
-        let (connections, ready) = self.counts();
-        metrics::set(&CONNECTIONS, connections);
-        metrics::set(&READY, ready);
-        let state = self.state();
-        metrics::set(&RESOLVING, state.resolving.len());
-        metrics::set(&ROUTES, state.routes.len());
-        metrics::set(&HOST_SETS, state.ways.len());
-    }
-
     /// Each source with its pools and how it stands.
     pub fn sources(&self) -> Vec<Listed> {
         self.state().egress.sources().list()
+    }
+
+    /// What the reply to an attempt is about.
+    pub fn meaning(&self, attempt: &Attempt) -> Verdict {
+        outcome::verdict_of_attempt(&self.classifier.get(), attempt)
+    }
+
+    /// The same of a reply as it is written: `550 5.1.1 No such user`.
+    pub fn meaning_of(&self, reply: &str) -> Option<Verdict> {
+        let spoken = Spoken::parse(reply).ok()?;
+        Some(self.classifier.get().classify(&spoken.said(Some(Phase::Rcpt), None)))
     }
 
     /// Where mail for a domain goes, as far as it is known.
@@ -254,8 +246,8 @@ impl Dispatch {
 
     /// The pool of a message: its own while there is one of that name, else the default.
     fn pool_of(&self, state: &State, ready: &Ready) -> Arc<str> {
-        match &ready.message.pool {
-            Some(pool) if state.egress.has_pool(pool) => pool.as_str().into(),
+        match ready.pool() {
+            Some(pool) if state.egress.has_pool(pool) => pool.into(),
             _ => Arc::clone(&self.connector.delivery.get().pool),
         }
     }
@@ -270,6 +262,10 @@ impl Dispatch {
     ) -> Result<(), Box<NoPlace>> {
         let pool = self.pool_of(state, &ready);
         let to = destination(route);
+        let place = Place { site: &to.site, pool: &pool };
+        if let Some(hold) = self.queue.held_by(&ready, &place) {
+            return Err(Box::new(NoPlace::Held(ready, hold)));
+        }
         let way = (Arc::clone(&to.site), Arc::clone(&to.host_set));
         state.ways.insert(way, Arc::clone(route));
         let key = lane_key(&ready.delivery);
@@ -314,127 +310,11 @@ impl Dispatch {
         }
     }
 
-    /// Looks a domain up, then gives everything that waited for it its place, or the reason why not.
-    async fn look_up(self: Arc<Self>, name: Arc<str>) {
-        let found = {
-            let _turn = self.lookups.acquire().await;
-            self.resolver.get().route(&name, self.queue.now()).await
-        };
-        let found = match found {
-            Ok(route) => Ok(Arc::new(route)),
-            // While the DNS is silent the last known way stays.
-            Err(failure) => self.last_known(&name, &failure).ok_or(failure),
-        };
-        let failed: Vec<(Ready, Failure)> = match found {
-            Ok(route) => {
-                let without = self.place(&name, &route);
-                self.find_no_place(without, Some(&route)).await;
-                return;
-            }
-            Err(failure) => {
-                let waiting = self.state().resolving.remove(&name).unwrap_or_default();
-                waiting.into_iter().map(|ready| (ready, failure.clone())).collect()
-            }
-        };
-        for (ready, failure) in failed {
-            let context = Context { site: Some(name.to_string()), ..Context::default() };
-            self.fail(ready, &failure, context).await;
-        }
-    }
-
-    /// The way that was known before, when the DNS gives no answer for now.
-    fn last_known(&self, name: &str, failure: &Failure) -> Option<Arc<Route>> {
-        if failure.fault != Fault::Dns || failure.retry == Retry::Never {
-            return None;
-        }
-        let known = self.state().routes.get(name).cloned()?;
-        let until = self.queue.now().after(STALE_AGAIN);
-        tracing::warn!(domain = name, cause = %failure.cause, "the last known mail servers are used");
-        Some(Arc::new(Route { until, ..(*known).clone() }))
-    }
-
-    fn place(&self, name: &Arc<str>, route: &Arc<Route>) -> Vec<NoPlace> {
-        let now = self.queue.now();
-        let mut state = self.state();
-        let waiting = state.resolving.remove(name).unwrap_or_default();
-        if state.routes.len() >= ROUTES_MAX {
-            state.routes.retain(|_, route| route.until > now);
-            if state.routes.len() >= ROUTES_MAX {
-                limit_hit("routes");
-                state.routes.clear();
-            }
-        }
-        let before = state.routes.insert(Arc::clone(name), Arc::clone(route));
-        if let Some(before) = before.filter(|before| before.is_replaced_by(route)) {
-            state.egress.inherit(&before.site, &destination(route), now);
-        }
-        let mut without = Vec::new();
-        for ready in waiting {
-            without.extend(self.push(&mut state, route, ready, now).err().map(|item| *item));
-        }
-        self.balance(&mut state, &route.site);
-        without
-    }
-
-    /// Deliveries that cannot wait in memory for their destination.
-    async fn find_no_place(&self, without: Vec<NoPlace>, route: Option<&Route>) {
-        for item in without {
-            match item {
-                NoPlace::Fails(ready, failure) => {
-                    let context = route.map_or_else(Context::default, Context::at);
-                    self.fail(ready, &failure, context).await;
-                }
-                NoPlace::Waits(ready, waits) => self.postpone(ready, &waits, route),
-            }
-        }
-    }
-
-    /// An operator has a delivery's route looked up again: it goes by that at once, unless it is
-    /// held.
-    pub async fn reroute(&self, id: DeliveryId) -> Result<(), LeverError> {
-        let ready = self.queue.take(id).await?;
-        self.state().routes.remove(ready.delivery.domain.as_str());
-        if self.queue.is_routed(&ready.delivery) {
-            let held = ready.delivery.hold.is_some();
-            self.queue.give_back(&ready);
-            return if held { Ok(()) } else { self.queue.pull(id, &Lever::Retry).await };
-        }
-        self.queue.divide(ready).await.map(|_| ())
-    }
-
-    /// The routes have changed since it was accepted: it goes by those of now.
-    async fn divide(&self, ready: Ready) {
-        let message = ready.message.id;
-        match self.queue.divide(ready).await {
-            Ok(domains) => tracing::info!(%message, to = domains.join(", "), "rerouted"),
-            Err(error) => tracing::error!(%message, %error, "cannot be rerouted"),
-        }
-    }
-
     /// All sites that were waiting for room, or for better days.
     fn balance_all(&self, sites: &[Arc<str>]) {
         let mut state = self.state();
         for site in sites {
             self.balance(&mut state, site);
-        }
-    }
-}
-
-/// A delivery that cannot wait in memory for its destination.
-enum NoPlace {
-    /// It has failed, for now.
-    Fails(Ready, Failure),
-    /// Something of ours keeps it.
-    Waits(Ready, Waits),
-}
-
-impl Context {
-    /// At the site of a route.
-    fn at(route: &Route) -> Self {
-        Self {
-            site: Some(route.site.to_string()),
-            provider: route.provider.as_ref().map(ToString::to_string),
-            ..Self::default()
         }
     }
 }
@@ -447,6 +327,11 @@ impl Outlet for Dispatch {
         let mut touched: Vec<Arc<str>> = Vec::new();
         let mut state = self.state();
         for ready in deliveries {
+            if let Some(listed) = self.listed_in(&ready) {
+                let me = Arc::clone(&me);
+                tokio::spawn(async move { me.suppress(ready, listed).await });
+                continue;
+            }
             if !self.queue.is_routed(&ready.delivery) {
                 let me = Arc::clone(&me);
                 tokio::spawn(async move { me.divide(ready).await });

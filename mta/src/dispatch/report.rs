@@ -9,36 +9,52 @@ use prometheus::{Histogram, IntCounter};
 use relay_config::config::DsnPolicy;
 use relay_config::responses::{Category, Mail, Verdict};
 
-use crate::egress::Waits;
+use crate::egress::{Reason, Waits};
 use crate::message::{
     Address, Delivery, Event, EventKind, Failure, Message, Outcome, Recipient, Submission,
     Timestamp,
 };
-use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
+use crate::metrics::{self, Label, Labelled, NamedCounters, Names, Pairs, Topic, limit_hit};
 use crate::outcome::{self, Context, Notice, Told, What};
+use crate::policy::Policy;
 use crate::queue::state::{self, Changes, Through};
 use crate::queue::{HeldBody, LeverError, Ready};
 use crate::smtp_out::Route;
+use crate::suppression::Learned;
 
 use super::{Dispatch, destination};
 
 static OUTCOMES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "Outcomes of recipients; those that are deferred are counted at each attempt";
-    let outcomes = [
-        ("delivered", "a server took responsibility"),
-        ("deferred", "not now; it is tried again"),
-        ("bounced", "refused for good, or given up by an operator"),
-        ("expired", "still waiting when its time was over"),
-    ];
-    let outcome = Label::known("outcome", &outcomes);
-    metrics::counters(Topic::Delivery, "tambo_outcomes_total", help, vec![outcome])
+    metrics::counters(Topic::Delivery, "tambo_outcomes_total", help, vec![outcomes()])
+});
+static PROVIDER_OUTCOMES: LazyLock<NamedCounters> = LazyLock::new(|| {
+    let help = "Outcomes of recipients, by the provider that their mail goes to";
+    let labels = vec![Label::names("provider", Names::Providers), outcomes()];
+    metrics::named_counters(Topic::Delivery, "tambo_provider_outcomes_total", help, labels)
+});
+static SOURCE_OUTCOMES: LazyLock<NamedCounters> = LazyLock::new(|| {
+    let help = "Outcomes of recipients, by the source of the attempt";
+    let labels = vec![Label::names("source", Names::Sources), outcomes()];
+    metrics::named_counters(Topic::Delivery, "tambo_source_outcomes_total", help, labels)
+});
+static POOL_OUTCOMES: LazyLock<NamedCounters> = LazyLock::new(|| {
+    let help = "Outcomes of recipients, by the pool of the attempt";
+    let labels = vec![Label::names("pool", Names::Pools), outcomes()];
+    metrics::named_counters(Topic::Delivery, "tambo_pool_outcomes_total", help, labels)
+});
+/// Pairs of provider and category that are shown at most: those of `other`, and about ten for each provider that
+/// anybody sends much to.
+const PROVIDER_FAILURES_MAX: usize = 240;
+pub(super) static PROVIDER_FAILURES: LazyLock<Pairs> = LazyLock::new(|| {
+    let help = "Outcomes of recipients that were not delivered, by provider and by what stood in the way; \
+                a pair has a series once there was one";
+    let name = "tambo_provider_failures_total";
+    metrics::pairs(Topic::Delivery, name, help, categories(), PROVIDER_FAILURES_MAX)
 });
 static FAILURES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "Outcomes of recipients that were not delivered, by what stood in the way";
-    let categories: Vec<_> =
-        Category::WORDS.iter().map(|(word, it)| (*word, it.meaning())).collect();
-    let category = Label::known("category", &categories);
-    metrics::counters(Topic::Delivery, "tambo_failures_total", help, vec![category])
+    metrics::counters(Topic::Delivery, "tambo_failures_total", help, vec![categories()])
 });
 static DELIVERED_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     let help = "From acceptance to delivery, for each recipient";
@@ -56,17 +72,50 @@ static NOTICES: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     metrics::counters(Topic::Delivery, "tambo_notices_total", help, vec![kind])
 });
 
-static WAITING: LazyLock<IntCounter> = LazyLock::new(|| {
+static WAITING: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "Deliveries put back to disk because a limit of ours kept them";
-    metrics::counter(Topic::Delivery, "tambo_postponed_total", help)
+    let others = [
+        ("backlog", "others of its kind stand before it"),
+        ("halted", "its sending domain or campaign is halted there"),
+    ];
+    let reason = Label::known("reason", &[&Reason::WORDS[..], &others[..]].concat());
+    metrics::counters(Topic::Delivery, "tambo_postponed_total", help, vec![reason])
 });
+
+fn outcomes() -> Label {
+    let outcomes = [
+        ("delivered", "a server took responsibility"),
+        ("deferred", "not now; it is tried again"),
+        ("bounced", "refused for good, or given up by an operator"),
+        ("expired", "still waiting when its time was over"),
+        ("suppressed", "not sent: on the suppression list"),
+    ];
+    Label::known("outcome", &outcomes)
+}
+
+fn categories() -> Label {
+    let categories: Vec<_> =
+        Category::WORDS.iter().map(|(word, it)| (*word, it.meaning())).collect();
+    Label::known("category", &categories)
+}
+
+/// Shows what was counted since the page was last read.
+pub(super) fn measure() {
+    PROVIDER_FAILURES.measure();
+}
 
 /// Makes the metrics of this file known.
 pub(super) fn declare_metrics() {
+    metrics::declare(&[&PROVIDER_OUTCOMES, &SOURCE_OUTCOMES, &POOL_OUTCOMES, &PROVIDER_FAILURES]);
     metrics::declare(&[&OUTCOMES, &FAILURES, &DELIVERED_SECONDS, &NOTICES, &WAITING]);
 }
 
 impl Dispatch {
+    /// Who may send, and whose failures are reported where.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.get()
+    }
+
     /// An attempt has ended.
     pub(super) async fn conclude(
         &self,
@@ -77,6 +126,7 @@ impl Dispatch {
         body: Option<&[Bytes]>,
     ) {
         let now = self.queue.now();
+        let learned = self.learn(&ready, &outcomes, &verdicts, &context);
         let means: Vec<Option<Mail>> =
             verdicts.iter().map(|it| it.as_ref().map(|verdict| verdict.mail)).collect();
         let through = Through {
@@ -90,7 +140,7 @@ impl Dispatch {
             let delivery = &mut ready.delivery;
             state::attempted(delivery, outcomes, &means, through, schedule, now, &mut random)
         };
-        self.write(ready, &changes, &verdicts, context, body).await;
+        self.write(ready, &changes, &verdicts, context, (body, learned)).await;
     }
 
     /// An attempt failed for all recipients alike.
@@ -124,16 +174,17 @@ impl Dispatch {
     async fn give_up(&self, ready: Ready, changes: &Changes) {
         let outcomes = changes.transitions.iter().map(|transition| &transition.outcome);
         let verdicts = outcome::verdicts(&self.classifier.get(), outcomes, None);
-        self.write(ready, changes, &verdicts, Context::default(), None).await;
+        let nothing = (None, Learned::default());
+        self.write(ready, changes, &verdicts, Context::default(), nothing).await;
     }
 
     /// Something of ours keeps a delivery: it waits on disk, and is told the first time, with the time at which
     /// it is likely to go. When that is too late for it, the operator hears of it at once.
     pub(super) fn postpone(&self, ready: Ready, waits: &Waits, route: Option<&Route>) {
         let delivery = &ready.delivery;
-        let fresh = delivery.attempts == 0 && delivery.due <= ready.message.id.time().after(FRESH);
+        let fresh = delivery.attempts == 0 && delivery.due <= ready.message.begins().after(FRESH);
         let events = if fresh { self.told_to_wait(&ready, waits, route) } else { Vec::new() };
-        WAITING.inc();
+        WAITING.count(&[waits.why.word()]);
         let message = ready.message.id;
         if let Err(error) = self.queue.postpone(ready, waits.until, &events) {
             tracing::error!(%message, %error, "what waits could not be written; it is looked at again");
@@ -147,7 +198,7 @@ impl Dispatch {
             let mut state = self.state();
             let (to, pool) = (destination(route), self.pool_of(&state, ready));
             expected = state.egress.expected(&to, &pool, now);
-            let expires = ready.message.id.time().after(self.queue.options().expire_after);
+            let expires = ready.message.begins().after(self.queue.options().expire_after);
             if let Some(expected) = expected {
                 state.egress.alert_of_delay(&to, &pool, (expected, expires), now);
             }
@@ -167,13 +218,13 @@ impl Dispatch {
         recipients.map(event).collect()
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         ready: Ready,
         changes: &Changes,
         verdicts: &[Option<Verdict>],
         mut context: Context,
-        body: Option<&[Bytes]>,
+        (body, learned): (Option<&[Bytes]>, Learned),
     ) {
         let now = self.queue.now();
         if context.source.is_some() {
@@ -182,12 +233,17 @@ impl Dispatch {
         let notice = self.notice(&ready, changes, &context, body).await;
         let ids = || self.queue.next_id();
         let (delivery, message) = (&ready.delivery, &ready.message);
-        let events = outcome::events(delivery, message, changes, verdicts, &context, now, ids);
+        let mut events = outcome::events(delivery, message, changes, verdicts, &context, now, ids);
+        let (provider, source) = (context.provider.as_deref(), context.source.as_deref());
+        let through = context
+            .counted
+            .unwrap_or_else(|| metrics::Through::find(provider, source, context.pool.as_deref()));
         for verdict in verdicts.iter().flatten() {
             FAILURES.count(&[verdict.category.word()]);
+            PROVIDER_FAILURES.count(through.provider, verdict.category.word());
         }
         for event in &events {
-            let label = count(event);
+            let label = count(event, through);
             tracing::info!(
                 message = %ready.message.id,
                 recipient = event.recipient.as_deref().unwrap_or(""),
@@ -201,7 +257,10 @@ impl Dispatch {
         }
         let message = ready.message.id;
         // What egress decided because of it is on disk with it, or not at all.
-        let along = self.egress_changes();
+        let mut along = self.egress_changes();
+        along.extend(learned.operations);
+        events
+            .extend(learned.entries.iter().map(|entry| self.told_of(entry, Some(&ready.message))));
         if let Err(error) = self.queue.conclude(ready, changes, &events, notice, along) {
             tracing::error!(%message, %error, "an outcome could not be written; it will be attempted again");
         }
@@ -217,9 +276,11 @@ impl Dispatch {
     ) -> Option<Submission> {
         let told = Told::of_changes(&ready.delivery, changes, context.dsn);
         let to = self.told_to(&ready.message, &told)?;
-        let returned = match body {
-            Some(body) => outcome::returned(&ready.message, &told, body),
-            None => self.returned(&ready.message, ready.body.clone(), &told).await,
+        let returned = if let Some(body) = body {
+            outcome::returned(&ready.message, &told, body)
+        } else {
+            let recipient = ready.delivery.recipients.first();
+            self.returned(&ready.message, ready.body.clone(), recipient, &told).await
         };
         Some(self.write_notice(to, &ready.message, &told, returned, context.mx.as_deref()))
     }
@@ -256,7 +317,7 @@ impl Dispatch {
 
     /// One notice about all that is late of a message.
     async fn delay_notice(&self, message: &Message, deliveries: &[Delivery]) -> Option<Submission> {
-        let until = message.id.time().after(self.queue.options().expire_after);
+        let until = message.begins().after(self.queue.options().expire_after);
         let told: Vec<Told> =
             deliveries.iter().flat_map(|delivery| Told::of_delay(delivery, until)).collect();
         let to = self.told_to(message, &told)?;
@@ -272,7 +333,8 @@ impl Dispatch {
         let last = deliveries.iter().find_map(|delivery| delivery.last.as_ref());
         let mx =
             if deliveries.len() == 1 { last.and_then(|last| last.mx.as_deref()) } else { None };
-        let returned = self.returned(message, None, &told).await;
+        let recipient = deliveries.first().and_then(|delivery| delivery.recipients.first());
+        let returned = self.returned(message, None, recipient, &told).await;
         Some(self.write_notice(to, message, &told, returned, mx))
     }
 
@@ -293,12 +355,14 @@ impl Dispatch {
         &self,
         message: &Message,
         held: Option<Arc<HeldBody>>,
+        recipient: Option<&Recipient>,
         told: &[Told],
     ) -> Vec<u8> {
-        match self.queue.body(message, held).await {
+        match self.body_of(message, held, recipient).await {
             Ok(body) => outcome::returned(message, told, &body.pieces),
-            Err(error) => {
-                tracing::warn!(%error, "a notice goes without what it should give back");
+            Err(failure) => {
+                let why = failure.cause;
+                tracing::warn!(why, "a notice goes without what it should give back");
                 outcome::returned(message, told, &[])
             }
         }
@@ -321,14 +385,18 @@ impl Dispatch {
 }
 
 /// Counts an outcome; returns its word.
-fn count(event: &Event) -> &'static str {
+fn count(event: &Event, through: metrics::Through) -> &'static str {
     let outcome = match event.kind {
         EventKind::Delivered => "delivered",
         EventKind::Bounced => "bounced",
         EventKind::Expired => "expired",
+        EventKind::Suppressed => "suppressed",
         _ => "deferred",
     };
     OUTCOMES.count(&[outcome]);
+    PROVIDER_OUTCOMES.count_as(through.provider, outcome);
+    SOURCE_OUTCOMES.count_as(through.source, outcome);
+    POOL_OUTCOMES.count_as(through.pool, outcome);
     if let (EventKind::Delivered, Some(seconds)) = (event.kind, event.seconds) {
         DELIVERED_SECONDS.observe(seconds);
     }
@@ -337,7 +405,7 @@ fn count(event: &Event) -> &'static str {
 
 /// The kind of a notice: a failure is the news, whatever else it tells.
 fn kind_of(told: &[Told]) -> &'static str {
-    let is = |it: &Told| matches!(it.what, What::Failed | What::Expired);
+    let is = |it: &Told| it.what.is_failure();
     match told.first().map(|first| first.what) {
         _ if told.iter().any(is) => "failure",
         Some(What::Delayed(_)) => "delay",

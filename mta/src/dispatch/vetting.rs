@@ -10,7 +10,7 @@ use relay_config::config::Source;
 use tokio::task::JoinSet;
 
 use crate::egress::blocklist::{Standing, Subject};
-use crate::egress::vetting::{Check, Facts, examine};
+use crate::egress::vetting::{Check, Facts, Names, examine};
 use crate::outside::spf::{SpfFound, SpfResult, check_host};
 use crate::outside::{DnsError, MailDns, Net};
 use crate::smtp_out::ask_gateway;
@@ -32,28 +32,37 @@ pub async fn vet(
     net: &dyn Net,
     standings: Vec<Standing>,
 ) -> Vec<Check> {
-    let mut facts = Facts {
+    let known = !source.public.is_unspecified();
+    let facts = Facts {
         bound: bound(source, config, net).await,
+        names: names(source, &**dns).await,
+        spf: if known { spf(source, config, dns).await } else { Vec::new() },
+        standings,
+    };
+    examine(source, &facts)
+}
+
+/// What the DNS says of its names: nothing of an address that nobody knows.
+pub(super) async fn names(source: &Source, dns: &dyn MailDns) -> Names {
+    let mut found = Names {
         pointers: Err(DnsError::NoRecords),
         forward: Err(DnsError::NoRecords),
         helo: Err(DnsError::NoRecords),
-        spf: Vec::new(),
-        standings,
     };
-    if !source.public.is_unspecified() {
-        facts.pointers = dns.pointers(source.public).await.map(|answer| {
-            let mut names = answer.records;
-            names.sort_unstable();
-            names.dedup();
-            names
-        });
-        if let Ok([name]) = facts.pointers.as_deref() {
-            facts.forward = addresses(&**dns, name).await;
-        }
-        facts.helo = addresses(&**dns, &source.helo).await;
-        facts.spf = spf(source, config, dns).await;
+    if source.public.is_unspecified() {
+        return found;
     }
-    examine(source, &facts)
+    found.pointers = dns.pointers(source.public).await.map(|answer| {
+        let mut names = answer.records;
+        names.sort_unstable();
+        names.dedup();
+        names
+    });
+    if let Ok([name]) = found.pointers.as_deref() {
+        found.forward = addresses(dns, name).await;
+    }
+    found.helo = addresses(dns, &source.helo).await;
+    found
 }
 
 /// Whether its address can be sent from.

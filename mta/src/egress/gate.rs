@@ -32,6 +32,40 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// In one word each, with what it means: for metrics.
+    pub const WORDS: [(&'static str, &'static str); 12] = [
+        ("rests", "the source could not be used a moment ago"),
+        ("rate", "the rate of the source is used"),
+        ("rate-total", "the rate of all sources together is used"),
+        ("connections-per-minute", "connections are opened one after another"),
+        ("slowed", "the server asked the source for less"),
+        ("suspended", "the server refused the source"),
+        ("probing", "the source comes back after a suspension"),
+        ("spread", "the cap of the source is spread over the day"),
+        ("warm-up", "the source warms up, and its cap of today is used"),
+        ("per-day", "what one source may send in a day is used"),
+        ("per-day-total", "what all sources may send in a day is used"),
+        ("window", "the sending window of the pool is closed"),
+    ];
+
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rests => "rests",
+            Self::Rate => "rate",
+            Self::RateTotal => "rate-total",
+            Self::ConnectionsPerMinute => "connections-per-minute",
+            Self::Slowed => "slowed",
+            Self::Suspended => "suspended",
+            Self::Probing => "probing",
+            Self::Spread => "spread",
+            Self::WarmUpSpent(_) => "warm-up",
+            Self::DaySpent(_) => "per-day",
+            Self::DayTotalSpent(_) => "per-day-total",
+            Self::Window => "window",
+        }
+    }
+
     /// For people.
     pub fn sentence(self) -> String {
         match self {

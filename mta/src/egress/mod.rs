@@ -17,6 +17,7 @@ mod counted;
 mod decision;
 #[cfg(test)]
 mod examples;
+mod figures;
 pub mod forecast;
 mod gate;
 mod halts;
@@ -54,6 +55,7 @@ pub use books::{Egress, Settings};
 pub use capacity::{DayOfPool, day_of_pools};
 pub use connection::{Action, ConnectionId, Pull};
 pub use decision::{Decision, DecisionKind};
+pub use figures::{AtProvider, Figures, HEALTH, OfSource};
 pub use gate::Reason;
 pub use halts::{Halt, Halted};
 pub use health::{Health, Why};

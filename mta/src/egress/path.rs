@@ -70,6 +70,13 @@ pub(super) struct PathRecord {
     last_used: Timestamp,
 }
 
+impl PathRecord {
+    /// How it stood.
+    pub(super) fn health(&self) -> Health {
+        self.health
+    }
+}
+
 impl Path {
     /// One that was never used. Its buckets are empty: after a restart nobody knows what went a moment before.
     pub(super) fn new(limits: &Limits, started: Timestamp) -> Self {

@@ -94,9 +94,32 @@ impl<T: Item> Egress<T> {
     /// The paths that are in use or remembered, of all sources that are `wanted`, in order of sites: at most
     /// [`PATHS_TOLD_MAX`], those of providers before others.
     pub fn paths(&self, wanted: impl Fn(&str) -> bool + Copy, now: Timestamp) -> Vec<PathState> {
-        let of_providers =
-            self.every_path(wanted).filter(|(_, kind, ..)| kind.provider().is_some());
-        let others = self.every_path(wanted).filter(|(_, kind, ..)| kind.provider().is_none());
+        self.told(wanted, |_| true, now)
+    }
+
+    /// Those that warm up, or would.
+    pub fn paths_warming(&self, now: Timestamp) -> Vec<PathState> {
+        self.told(|_| true, |path| path.warm_up.is_some(), now)
+    }
+
+    /// Those that are not as they should be, or where a server has taught us to send less. What is well, which nearly
+    /// all are, costs a glance.
+    pub fn paths_amiss(&self, now: Timestamp) -> Vec<PathState> {
+        let well = |path: &Path| {
+            path.health == Health::Active && path.learned == super::learned::Learned::default()
+        };
+        self.told(|_| true, |path| !well(path), now)
+    }
+
+    fn told(
+        &self,
+        wanted: impl Fn(&str) -> bool + Copy,
+        meant: impl Fn(&Path) -> bool + Copy,
+        now: Timestamp,
+    ) -> Vec<PathState> {
+        let every = || self.every_path(wanted, meant);
+        let of_providers = every().filter(|(_, kind, ..)| kind.provider().is_some());
+        let others = every().filter(|(_, kind, ..)| kind.provider().is_none());
         let mut states = Vec::new();
         for (site, kind, source, path) in of_providers.chain(others) {
             let Some(config) = self.sources.get(source) else { continue };
@@ -118,15 +141,17 @@ impl<T: Item> Egress<T> {
     fn every_path(
         &self,
         wanted: impl Fn(&str) -> bool + Copy,
+        meant: impl Fn(&Path) -> bool + Copy,
     ) -> impl Iterator<Item = (&Arc<str>, SiteKind, &Arc<str>, Path)> {
         let known = self.sites.iter().flat_map(move |(name, site)| {
-            let paths = site.paths.iter().filter(move |(source, _)| wanted(source));
+            let paths = site.paths.iter();
+            let paths = paths.filter(move |(source, path)| wanted(source) && meant(path));
             paths.map(move |(source, path)| (name, site.kind.clone(), source, path.clone()))
         });
         let remembered = self.remembered.paths().filter(move |(_, source, _)| wanted(source));
-        known.chain(remembered.map(|(name, source, record)| {
+        known.chain(remembered.filter_map(move |(name, source, record)| {
             let path = Path::restored(record.clone(), &Limits::NONE, Timestamp::default());
-            (name, self.kind_of_name(name), source, path)
+            meant(&path).then(|| (name, self.kind_of_name(name), source, path))
         }))
     }
 

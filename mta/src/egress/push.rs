@@ -62,6 +62,15 @@ pub enum WaitsFor {
 }
 
 impl WaitsFor {
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Source(reason) => reason.word(),
+            Self::Backlog => "backlog",
+            Self::Halted(_) => "halted",
+        }
+    }
+
     /// For people.
     pub fn sentence(&self) -> String {
         match self {

@@ -23,16 +23,23 @@ use super::blocklist::{Standing, State};
 pub struct Facts {
     /// This machine has its address, or its gateway answers; the reason why not.
     pub bound: Result<(), String>,
+    /// What the DNS says of its public address and of its name in EHLO.
+    pub names: Names,
+    /// What each domain that mail is sent from says of it.
+    pub spf: Vec<(String, SpfFound)>,
+    /// What blocklists say of it.
+    pub standings: Vec<Standing>,
+}
+
+/// The names of a source.
+#[derive(Debug, Clone)]
+pub struct Names {
     /// Names of its public address (PTR).
     pub pointers: Result<Vec<String>, DnsError>,
     /// Addresses of that name, if it is one.
     pub forward: Result<Vec<IpAddr>, DnsError>,
     /// Addresses of its name in EHLO.
     pub helo: Result<Vec<IpAddr>, DnsError>,
-    /// What each domain that mail is sent from says of it.
-    pub spf: Vec<(String, SpfFound)>,
-    /// What blocklists say of it.
-    pub standings: Vec<Standing>,
 }
 
 /// What was looked at, and what came of it.
@@ -92,23 +99,11 @@ pub enum Verdict {
 
 /// Looks at all of it.
 pub fn examine(source: &Source, facts: &Facts) -> Vec<Check> {
-    let bound = Check { what: What::Bound, outcome: bound(source, facts) };
+    let mut checks = vec![Check { what: What::Bound, outcome: bound(source, facts) }];
+    checks.extend(examine_names(source, &facts.names));
     if source.public.is_unspecified() {
-        let outcome = failed(
-            format!("nobody knows from which address `{}` sends", source.name),
-            "one address that the world sees".to_owned(),
-            "write `public = \"203.0.113.11\"` in its [[source]]".to_owned(),
-        );
-        return vec![bound, Check { what: What::Pointer, outcome }];
+        return checks;
     }
-    let mut checks = vec![bound, Check { what: What::Pointer, outcome: pointer(source, facts) }];
-    // Without one name there is nothing to look up.
-    if let Ok([name]) = facts.pointers.as_deref() {
-        let outcome = leads_back(name, source.public, &facts.forward);
-        checks.push(Check { what: What::Forward, outcome });
-    }
-    let helo = leads_back(&source.helo, source.public, &facts.helo);
-    checks.push(Check { what: What::Helo, outcome: helo });
     checks.extend(facts.spf.iter().map(|(domain, found)| Check {
         what: What::Spf(domain.clone()),
         outcome: spf(domain, source.public, found),
@@ -117,6 +112,27 @@ pub fn examine(source: &Source, facts: &Facts) -> Vec<Check> {
         let what = What::Blocklist(standing.list.name.to_string());
         Some(Check { what, outcome: blocklist(standing)? })
     }));
+    checks
+}
+
+/// Looks at its names only: what receivers ask of an address before they hear a word.
+pub fn examine_names(source: &Source, names: &Names) -> Vec<Check> {
+    if source.public.is_unspecified() {
+        let outcome = failed(
+            format!("nobody knows from which address `{}` sends", source.name),
+            "one address that the world sees".to_owned(),
+            "write `public = \"203.0.113.11\"` in its [[source]]".to_owned(),
+        );
+        return vec![Check { what: What::Pointer, outcome }];
+    }
+    let mut checks = vec![Check { what: What::Pointer, outcome: pointer(source, names) }];
+    // Without one name there is nothing to look up.
+    if let Ok([name]) = names.pointers.as_deref() {
+        let outcome = leads_back(name, source.public, &names.forward);
+        checks.push(Check { what: What::Forward, outcome });
+    }
+    let outcome = leads_back(&source.helo, source.public, &names.helo);
+    checks.push(Check { what: What::Helo, outcome });
     checks
 }
 
@@ -153,12 +169,12 @@ fn bound(source: &Source, facts: &Facts) -> Outcome {
     )
 }
 
-fn pointer(source: &Source, facts: &Facts) -> Outcome {
+fn pointer(source: &Source, names: &Names) -> Outcome {
     let owner = pointer_name(source.public);
     let line = format!("{owner}. PTR {}.", source.helo);
     let expected = format!("one PTR record of {}", source.public);
     let ask = "who gave you the address publishes it, or lets you";
-    match &facts.pointers {
+    match &names.pointers {
         Ok(names) if names.len() == 1 => Outcome::Passed,
         Ok(names) if !names.is_empty() => failed(
             format!("{} of them: {}", names.len(), names.join(", ")),

@@ -26,6 +26,9 @@ pub struct OverQuota {
     pub value: u32,
 }
 
+/// Messages, and recipients of all of them.
+pub(super) type Load = (u32, u32);
+
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     accounts: HashMap<Arc<str>, Windows>,
@@ -45,20 +48,20 @@ struct Window {
 }
 
 impl Ledger {
-    /// Whether one more message to `recipients` fits.
+    /// Whether so many more messages, to so many recipients together, fit.
     pub(super) fn check(
         &mut self,
         account: &Account,
-        recipients: u32,
+        (messages, recipients): Load,
         now: Timestamp,
     ) -> Result<(), OverQuota> {
         let limits = &account.limits;
         let windows = self.windows(account);
         let (hour, day) = (windows.hour.sums(now), windows.day.sums(now));
-        let recipients = u64::from(recipients);
+        let (messages, recipients) = (u64::from(messages), u64::from(recipients));
         for (limit, value, sent) in [
-            ("messages_per_hour", limits.messages_per_hour, hour.0 + 1),
-            ("messages_per_day", limits.messages_per_day, day.0 + 1),
+            ("messages_per_hour", limits.messages_per_hour, hour.0 + messages),
+            ("messages_per_day", limits.messages_per_day, day.0 + messages),
             ("recipients_per_hour", limits.recipients_per_hour, hour.1 + recipients),
             ("recipients_per_day", limits.recipients_per_day, day.1 + recipients),
         ] {
@@ -72,18 +75,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// A message was accepted.
-    pub(super) fn count(&mut self, account: &Account, recipients: u32, now: Timestamp) {
+    /// They were accepted.
+    pub(super) fn count(&mut self, account: &Account, load: Load, now: Timestamp) {
         let windows = self.windows(account);
-        windows.hour.add(recipients, now);
-        windows.day.add(recipients, now);
+        windows.hour.add(load, now);
+        windows.day.add(load, now);
     }
 
-    /// A message that was counted is not there after all.
-    pub(super) fn uncount(&mut self, account: &Account, recipients: u32, now: Timestamp) {
+    /// What was counted is not there after all.
+    pub(super) fn uncount(&mut self, account: &Account, load: Load, now: Timestamp) {
         let windows = self.windows(account);
-        windows.hour.subtract(recipients, now);
-        windows.day.subtract(recipients, now);
+        windows.hour.subtract(load, now);
+        windows.day.subtract(load, now);
     }
 
     fn windows(&mut self, account: &Account) -> &mut Windows {
@@ -104,23 +107,23 @@ impl Window {
         self.steps.iter().fold((0, 0), |(m, r), step| (m + step.1, r + step.2))
     }
 
-    fn subtract(&mut self, recipients: u32, now: Timestamp) {
+    fn subtract(&mut self, (fewer, recipients): Load, now: Timestamp) {
         let _ = self.sums(now);
         if let Some((_, messages, sent)) = self.steps.back_mut() {
-            *messages = messages.saturating_sub(1);
+            *messages = messages.saturating_sub(u64::from(fewer));
             *sent = sent.saturating_sub(u64::from(recipients));
         }
     }
 
-    fn add(&mut self, recipients: u32, now: Timestamp) {
+    fn add(&mut self, (more, recipients): Load, now: Timestamp) {
         let step = now.as_millis() / self.step_millis;
         match self.steps.back_mut() {
             // A clock that was set back counts into the newest step.
             Some((newest, messages, sent)) if *newest >= step => {
-                *messages += 1;
+                *messages += u64::from(more);
                 *sent += u64::from(recipients);
             }
-            _ => self.steps.push_back((step, 1, u64::from(recipients))),
+            _ => self.steps.push_back((step, u64::from(more), u64::from(recipients))),
         }
     }
 }
@@ -153,14 +156,14 @@ mod tests {
         let account = account(limits);
         let mut ledger = Ledger::default();
         for minute in [0, 30] {
-            assert_eq!(ledger.check(&account, 1, minutes(minute)), Ok(()));
-            ledger.count(&account, 1, minutes(minute));
+            assert_eq!(ledger.check(&account, (1, 1), minutes(minute)), Ok(()));
+            ledger.count(&account, (1, 1), minutes(minute));
         }
         let over = Err(OverQuota { limit: "messages_per_hour", value: 2 });
-        assert_eq!(ledger.check(&account, 1, minutes(59)), over);
-        assert_eq!(ledger.check(&account, 1, minutes(60)), Ok(()));
-        ledger.count(&account, 1, minutes(60));
-        assert_eq!(ledger.check(&account, 1, minutes(61)), over);
+        assert_eq!(ledger.check(&account, (1, 1), minutes(59)), over);
+        assert_eq!(ledger.check(&account, (1, 1), minutes(60)), Ok(()));
+        ledger.count(&account, (1, 1), minutes(60));
+        assert_eq!(ledger.check(&account, (1, 1), minutes(61)), over);
     }
 
     #[test]
@@ -168,12 +171,24 @@ mod tests {
         let limits = AccountLimits { recipients_per_day: Some(100), ..AccountLimits::default() };
         let account = account(limits);
         let mut ledger = Ledger::default();
-        ledger.count(&account, 60, minutes(0));
-        assert_eq!(ledger.check(&account, 40, minutes(1)), Ok(()));
+        ledger.count(&account, (1, 60), minutes(0));
+        assert_eq!(ledger.check(&account, (1, 40), minutes(1)), Ok(()));
         let over = Err(OverQuota { limit: "recipients_per_day", value: 100 });
-        assert_eq!(ledger.check(&account, 41, minutes(1)), over);
-        assert_eq!(ledger.check(&account, 41, minutes(24 * 60)), Ok(()));
-        ledger.uncount(&account, 60, minutes(2));
-        assert_eq!(ledger.check(&account, 100, minutes(2)), Ok(()));
+        assert_eq!(ledger.check(&account, (1, 41), minutes(1)), over);
+        assert_eq!(ledger.check(&account, (1, 41), minutes(24 * 60)), Ok(()));
+        ledger.uncount(&account, (1, 60), minutes(2));
+        assert_eq!(ledger.check(&account, (1, 100), minutes(2)), Ok(()));
+    }
+
+    #[test]
+    fn messages_that_come_together_count_each() {
+        let limits = AccountLimits { messages_per_hour: Some(10), ..AccountLimits::default() };
+        let account = account(limits);
+        let mut ledger = Ledger::default();
+        ledger.count(&account, (6, 6), minutes(0));
+        assert!(ledger.check(&account, (5, 5), minutes(1)).is_err());
+        assert_eq!(ledger.check(&account, (4, 4), minutes(1)), Ok(()));
+        ledger.uncount(&account, (6, 6), minutes(1));
+        assert_eq!(ledger.check(&account, (10, 10), minutes(1)), Ok(()));
     }
 }

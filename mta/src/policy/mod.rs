@@ -119,6 +119,17 @@ impl Policy {
         })
     }
 
+    /// What an account may that shows a token; its name stands where that of a listener would.
+    pub fn grant_of(&self, account: &str) -> Option<Grant> {
+        let account = self.accounts.get(account)?;
+        Some(Grant {
+            name: Arc::clone(&account.name),
+            account: Some(Arc::clone(account)),
+            allow_headers: account.allow_headers,
+            pool: account.pool.clone(),
+        })
+    }
+
     /// Whether the account may send one more message now, to one more recipient.
     pub fn check_quota(
         &self,
@@ -127,7 +138,7 @@ impl Policy {
         now: Timestamp,
     ) -> Result<(), OverQuota> {
         let Some(account) = &grant.account else { return Ok(()) };
-        self.ledger().check(account, recipients, now)
+        self.ledger().check(account, (1, recipients), now)
     }
 
     /// Counts a message that is about to be accepted, if it still fits: sessions that send at the
@@ -138,17 +149,32 @@ impl Policy {
         recipients: u32,
         now: Timestamp,
     ) -> Result<(), OverQuota> {
+        self.take_quota_of(grant, (1, recipients), now)
+    }
+
+    /// The same of several messages, to so many recipients together: all of them fit, or none.
+    pub fn take_quota_of(
+        &self,
+        grant: &Grant,
+        load: (u32, u32),
+        now: Timestamp,
+    ) -> Result<(), OverQuota> {
         let Some(account) = &grant.account else { return Ok(()) };
         let mut ledger = self.ledger();
-        ledger.check(account, recipients, now)?;
-        ledger.count(account, recipients, now);
+        ledger.check(account, load, now)?;
+        ledger.count(account, load, now);
         Ok(())
     }
 
     /// The message was not accepted after all.
     pub fn return_quota(&self, grant: &Grant, recipients: u32, now: Timestamp) {
+        self.return_quota_of(grant, (1, recipients), now);
+    }
+
+    /// Nor were these.
+    pub fn return_quota_of(&self, grant: &Grant, load: (u32, u32), now: Timestamp) {
         if let Some(account) = &grant.account {
-            self.ledger().uncount(account, recipients, now);
+            self.ledger().uncount(account, load, now);
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Trace<'a> {
     pub helo: &'a str,
     /// The client's address; `None`: it is not told (S8).
     pub client: Option<IpAddr>,
+    /// It came by this protocol; `None`: by SMTP, and the rest says how.
+    pub protocol: Option<&'a str>,
     /// It said EHLO.
     pub extended: bool,
     /// It said SMTPUTF8.
@@ -58,6 +60,7 @@ pub fn received(trace: &Trace<'_>, headers: &Headers, headless: bool) -> Bytes {
         }
         None => text.push_str("Received: by"),
     }
+    let with = trace.protocol.unwrap_or(with);
     let _ = write!(text, " {} ({}) with {with}", trace.hostname, trace.listener);
     if let Some(tls) = trace.tls {
         let _ = write!(text, " ({tls})");
@@ -100,6 +103,7 @@ mod tests {
             hostname: "relay.x.pe",
             helo: "pc7",
             client: Some("::ffff:10.0.0.7".parse().unwrap()),
+            protocol: None,
             extended: true,
             utf8: false,
             tls: Some("TLSv1.3 TLS_AES_128_GCM_SHA256"),

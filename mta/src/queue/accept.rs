@@ -41,7 +41,7 @@ pub fn entry(delivery: &Delivery) -> DueEntry {
     DueEntry {
         domain: delivery.domain.as_str().into(),
         lane: delivery.lane,
-        due: delivery.due,
+        due: delivery.listed().unwrap_or(delivery.due),
         id: delivery.id,
     }
 }
@@ -66,7 +66,13 @@ pub fn accept(
             }
             (Some(pieces.clone()), count)
         }
-        SubmittedBody::Stored { chunks, .. } => (None, *chunks),
+        SubmittedBody::Stored { chunks, .. } | SubmittedBody::Template { chunks, .. } => {
+            (None, *chunks)
+        }
+    };
+    let template = match submission.body {
+        SubmittedBody::Template { id, .. } => Some(id),
+        _ => None,
     };
     for delivery in &deliveries {
         operations.extend(put_delivery(delivery));
@@ -96,23 +102,26 @@ pub fn accept(
         priority: submission.priority,
         message_id: submission.message_id,
         signatures: None,
+        send_at: submission.send_at,
+        template,
     };
     operations.push(put_message(&message));
     Accepted { message: Arc::new(message), deliveries, body, operations }
 }
 
-/// Writes a delivery and, unless it is held, its place in the due index.
+/// Writes a delivery and, unless it is held for good, its place in the due index.
 pub fn put_delivery(delivery: &Delivery) -> Vec<Operation> {
-    let mut operations = vec![Operation::Put(
-        Family::Deliveries,
-        keys::delivery(delivery.id),
-        record::encode(delivery),
-    )];
-    if delivery.hold.is_none() {
-        let key = keys::due(&delivery.domain, delivery.lane, delivery.due, delivery.id);
+    let mut operations = vec![put_record(delivery)];
+    if let Some(due) = delivery.listed() {
+        let key = keys::due(&delivery.domain, delivery.lane, due, delivery.id);
         operations.push(Operation::Put(Family::Due, key, Bytes::new()));
     }
     operations
+}
+
+/// Writes a delivery whose place in the due index is as it was.
+pub fn put_record(delivery: &Delivery) -> Operation {
+    Operation::Put(Family::Deliveries, keys::delivery(delivery.id), record::encode(delivery))
 }
 
 /// Writes what is kept of a message beside body and deliveries.
@@ -120,12 +129,13 @@ pub fn put_message(message: &Message) -> Operation {
     Operation::Put(Family::Messages, keys::message(message.id), record::encode(message))
 }
 
-/// Removes a message that nothing waits for any more.
-pub fn remove_message(id: Id, body_chunks: u32) -> Vec<Operation> {
-    let mut operations = vec![Operation::Delete(Family::Messages, keys::message(id))];
+/// Removes a message that nothing waits for any more. A body that it shares stays for the others.
+pub fn remove_message(message: &Message) -> Vec<Operation> {
+    let mut operations = vec![Operation::Delete(Family::Messages, keys::message(message.id))];
+    let chunks = if message.template.is_some() { 0 } else { message.body_chunks };
     operations.extend(
-        (0..body_chunks)
-            .map(|number| Operation::SingleDelete(Family::Bodies, keys::body(id, number))),
+        (0..chunks)
+            .map(|number| Operation::SingleDelete(Family::Bodies, keys::body(message.id, number))),
     );
     operations
 }
@@ -144,6 +154,7 @@ fn split(submission: &Submission, routes: &Routes, now: Timestamp) -> Vec<Delive
             address: address.clone(),
             parameters: parameters.clone(),
             state: RecipientState::Queued,
+            personal: submission.personal.clone(),
         };
         let place = *places.entry(domain).or_insert_with(|| {
             let number = u16::try_from(deliveries.len()).unwrap_or(u16::MAX);
@@ -152,10 +163,11 @@ fn split(submission: &Submission, routes: &Routes, now: Timestamp) -> Vec<Delive
                 domain: domain.to_owned(),
                 lane,
                 recipients: Vec::new(),
-                due: now,
+                due: submission.send_at.unwrap_or(now),
                 attempts: 0,
                 last: None,
                 hold: None,
+                pool: None,
             });
             deliveries.len() - 1
         });
@@ -204,6 +216,7 @@ fn accepted_event(id: Id, submission: &Submission, recipient: &Recipient, size: 
     event.sender = Some(submission.sender.to_string());
     event.recipient = Some(recipient.address.to_string());
     event.size = Some(size);
+    event.next_attempt = submission.send_at.map(Timestamp::to_rfc3339);
     event
 }
 

@@ -150,7 +150,7 @@ impl Queue {
             .acquire_many_owned(wanted)
             .await
             .map_err(|_| SpoolError::Io("the relay is stopping".to_owned()))?;
-        let (spool, id, chunks) = (Arc::clone(&self.spool), message.id, message.body_chunks);
+        let (spool, id, chunks) = (Arc::clone(&self.spool), message.body_id(), message.body_chunks);
         let read = move || {
             let mut pieces = Vec::new();
             for number in 0..chunks {

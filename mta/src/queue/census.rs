@@ -1,21 +1,23 @@
 //! Who waits, counted: by domain, account, tag and pool, in one walk over what is on disk.
 //!
 //! The queue keeps no such counts while mail flows: each would be one more thing to write and to bound for every
-//! message, and people look now and then. A walk reads deliveries and messages side by side, in the order in which they
+//! message, and people look now and then: over a million deliveries it takes some seconds. A walk reads deliveries and messages side by side, in the order in which they
 //! lie on disk. Whoever asks is given the last count while it is fresh enough: the longer a walk takes the longer
 //! it stays so, and looking never takes more than a twentieth of a core.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::message::{Delivery, Id, Message, Timestamp};
 use crate::spool::{Family, Spool, SpoolError, record};
 
-use super::{Queue, keys, state};
+use super::{Queue, keys, standing, state};
 
 /// Groups of each kind that are told apart; the rest is counted together.
 const GROUPS_MAX: usize = 10_000;
@@ -27,6 +29,14 @@ const BATCH: usize = 5_000;
 const FRESH_MIN: Duration = Duration::from_secs(1);
 /// … and for so many times as long as it took.
 const FRESH_TIMES: u32 = 20;
+/// A count that takes no longer is waited for: half of what a page may take.
+const WAITED_FOR: Duration = Duration::from_millis(25);
+/// A queue that was no deeper is counted while one waits, however busy the machine was the last time.
+const DEEP: u64 = 10_000;
+/// Unasked, it is counted this often at most: a minute old is recent for people …
+const UNASKED_MIN: Duration = Duration::from_mins(1);
+/// … and so that it takes a hundredth of a core.
+const UNASKED_TIMES: u32 = 100;
 
 /// What waits of one domain, account, tag or pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +116,7 @@ impl Census {
         self.all.count(delivery, message);
         group(&mut self.domains, &delivery.domain).count(delivery, message);
         group(&mut self.accounts, &message.account).count(delivery, message);
-        group(&mut self.pools, message.pool.as_deref().unwrap_or_default())
+        group(&mut self.pools, standing::pool(delivery, message).unwrap_or_default())
             .count(delivery, message);
         for tag in &message.tags {
             group(&mut self.tags, tag).count(delivery, message);
@@ -153,27 +163,111 @@ fn take(spool: &dyn Spool, now: Timestamp) -> Result<Census, SpoolError> {
 /// The last count.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    last: tokio::sync::Mutex<Option<(Arc<Census>, Instant)>>,
+    last: Mutex<Option<Last>>,
+    /// How often it was asked for a count anew: one that began before is no such count.
+    anew: AtomicU64,
+    /// Who walks has it, one at a time.
+    walking: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Clone)]
+struct Last {
+    census: Arc<Census>,
+    took: Duration,
+    until: Instant,
+}
+
+impl Last {
+    /// Nobody should wait for another count.
+    fn is_slow(&self) -> bool {
+        self.took > WAITED_FOR && self.census.all.deliveries >= DEEP
+    }
+}
+
+impl Counted {
+    fn last(&self) -> MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh(&self) -> Option<Arc<Census>> {
+        let last = self.last();
+        let fresh = last.as_ref().filter(|last| Instant::now() < last.until)?;
+        Some(Arc::clone(&fresh.census))
+    }
+
+    /// Walks, and keeps what came of it. The turn ends with it.
+    async fn walk(
+        &self,
+        spool: Arc<dyn Spool>,
+        now: Timestamp,
+        _turn: OwnedMutexGuard<()>,
+    ) -> Result<Arc<Census>, SpoolError> {
+        let (begun, anew) = (Instant::now(), self.anew.load(Ordering::Relaxed));
+        let walked = Arc::clone(&spool);
+        let census = crate::spool::off_thread(&*spool, move || take(&*walked, now)).await??;
+        let (census, took) = (Arc::new(census), begun.elapsed());
+        if anew == self.anew.load(Ordering::Relaxed) {
+            let until = Instant::now() + (took * FRESH_TIMES).max(FRESH_MIN);
+            *self.last() = Some(Last { census: Arc::clone(&census), took, until });
+        }
+        Ok(census)
+    }
 }
 
 impl Queue {
-    /// Who waits, as it was a moment ago: at most a second, or twenty times as long as the counting took.
+    /// Somebody has changed what waits, and will look at what came of it: it is counted anew.
+    pub fn count_anew(&self) {
+        self.counted.anew.fetch_add(1, Ordering::Relaxed);
+        *self.counted.last() = None;
+    }
+
+    /// Who waits, as it was a moment ago: at most a second, or twenty times as long as the counting took. Where counting
+    /// takes long, nobody waits for it: whoever comes then is given the last count, and the next one begins.
     pub async fn census(&self) -> Result<Arc<Census>, SpoolError> {
+        let counted = &self.counted;
+        if let Some(census) = counted.fresh() {
+            return Ok(census);
+        }
+        let slow = counted.last().clone().filter(Last::is_slow);
+        if let Some(last) = slow {
+            if let Ok(turn) = Arc::clone(&counted.walking).try_lock_owned() {
+                let (counted, spool, now) = (Arc::clone(counted), self.spool(), self.now());
+                tokio::spawn(async move {
+                    if let Err(error) = counted.walk(spool, now, turn).await {
+                        tracing::warn!(%error, "what waits cannot be counted");
+                    }
+                });
+            }
+            return Ok(last.census);
+        }
+        let turn = Arc::clone(&counted.walking).lock_owned().await;
         // Whoever asks meanwhile waits for the same count.
-        let mut last = self.counted.last.lock().await;
-        if let Some((census, until)) = &*last
-            && Instant::now() < *until
-        {
-            return Ok(Arc::clone(census));
+        if let Some(census) = counted.fresh() {
+            return Ok(census);
         }
         let barrier = self.barrier().await;
         barrier.map_err(|error| SpoolError::Io(error.to_string()))?;
-        let (spool, now, begun) = (self.spool(), self.now(), Instant::now());
-        let census = crate::spool::off_thread(&*self.spool, move || take(&*spool, now)).await??;
-        let fresh = (begun.elapsed() * FRESH_TIMES).max(FRESH_MIN);
-        let census = Arc::new(census);
-        *last = Some((Arc::clone(&census), Instant::now() + fresh));
-        Ok(census)
+        counted.walk(self.spool(), self.now(), turn).await
+    }
+
+    /// The last count, where counting takes so long that nobody should wait for another.
+    pub fn slow_census(&self) -> Option<Arc<Census>> {
+        let last = self.counted.last();
+        last.as_ref().filter(|last| last.is_slow()).map(|last| Arc::clone(&last.census))
+    }
+
+    /// Counts now and then, for ever, so that there is a count for whoever looks first.
+    pub async fn keep_counting(&self) {
+        loop {
+            let begun = Instant::now();
+            if let Err(error) = self.census().await {
+                tracing::warn!(%error, "what waits cannot be counted");
+            }
+            let took = self.counted.last().as_ref().map_or(begun.elapsed(), |last| last.took);
+            // A shallow queue is counted as it is when somebody looks.
+            let _ = self.counted.last().take_if(|last| !last.is_slow());
+            tokio::time::sleep((took * UNASKED_TIMES).max(UNASKED_MIN)).await;
+        }
     }
 }
 
@@ -201,6 +295,8 @@ mod tests {
         world.accept("d@y.pe").await;
         let again = world.queue.census().await.unwrap();
         assert!(Arc::ptr_eq(&census, &again), "it is fresh");
+        world.queue.count_anew();
+        assert_eq!(world.queue.census().await.unwrap().all.deliveries, 4, "somebody looks");
         tokio::time::advance(FRESH_MIN).await;
         let later = world.queue.census().await.unwrap();
         assert_eq!(later.domains["y.pe"].deliveries, 2);
@@ -209,6 +305,31 @@ mod tests {
             sum.add(group);
         }
         assert_eq!(sum, later.all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_count_that_takes_long() {
+        let world = World::new();
+        world.accept("a@x.pe").await;
+        let mut first = world.queue.census().await.unwrap();
+        if let Some(last) = &mut *world.queue.counted.last() {
+            let mut deep = Census::clone(&first);
+            deep.all.deliveries = DEEP;
+            first = Arc::new(deep);
+            last.census = Arc::clone(&first);
+            last.took = WAITED_FOR * 2;
+            last.until = Instant::now();
+        }
+        world.accept("b@x.pe").await;
+        let stale = world.queue.census().await.unwrap();
+        assert!(Arc::ptr_eq(&first, &stale), "the last one is there at once");
+        let turn = world.queue.counted.walking.lock().await;
+        assert_eq!(world.queue.census().await.unwrap().all.deliveries, 2, "the next one has begun");
+        drop(turn);
+        // What was changed is seen, however long it takes.
+        world.accept("c@x.pe").await;
+        world.queue.count_anew();
+        assert_eq!(world.queue.census().await.unwrap().all.deliveries, 3);
     }
 
     #[test]

@@ -2,16 +2,17 @@
 //!
 //! Ids are accept times, so the oldest messages stand first and a scan from the front meets
 //! them before anything young, whatever their state: held, between attempts, or waiting for
-//! a site that never gets its turn.
+//! a site that never gets its turn. What was to be sent later is found by an index of its own
+//! (`scheduled.rs`).
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
-use crate::message::{DeliveryId, Id, Message};
-use crate::spool::{Family, Spool, SpoolError, off_thread, record};
+use crate::message::{DeliveryId, Id, Message, Timestamp};
+use crate::spool::{Family, Operation, Spool, SpoolError, off_thread, record};
 
 use super::load::DAMAGED;
-use super::{Queue, Ready, accept, keys};
+use super::{Queue, Ready, accept, keys, scheduled};
 
 /// Messages that one scan looks at, so that a day's backlog that expires at once is taken in steps.
 const SCAN_MAX: usize = 500;
@@ -28,6 +29,7 @@ pub struct Aged {
     pub in_flight: Option<Id>,
     found: Vec<DeliveryId>,
     ended: Vec<Id>,
+    done: Vec<Operation>,
 }
 
 impl Aged {
@@ -41,7 +43,7 @@ impl Queue {
     /// waits on disk, is held, or waits in memory for a connection. What is being delivered at
     /// this moment is left alone.
     pub async fn take_aged(&self, from: Id) -> Result<Aged, SpoolError> {
-        let limit = Id::first_at(self.now().before(self.options().expire_after));
+        let limit = self.now().before(self.options().expire_after);
         let spool = self.spool();
         let mut aged = off_thread(&*self.spool, move || look(&*spool, from, limit)).await??;
         let mut claimed = Vec::new();
@@ -68,6 +70,11 @@ impl Queue {
                 Err(_) => aged.look_again_at(id),
             }
         }
+        if !aged.done.is_empty()
+            && let Err(error) = self.committer.ride(std::mem::take(&mut aged.done))
+        {
+            tracing::warn!(%error, "what is over stays listed among what is to be sent later");
+        }
         for id in std::mem::take(&mut aged.ended) {
             if self.remove_if_ended(id).is_err() {
                 aged.in_flight = aged.in_flight.or(Some(id));
@@ -92,7 +99,8 @@ impl Queue {
     pub async fn sweep_ended(&self) {
         let mut ended =
             std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
-        if ended.is_empty() {
+        let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner).len();
+        if ended.is_empty() && templates == 0 {
             return;
         }
         ended.sort_unstable();
@@ -101,6 +109,7 @@ impl Queue {
         if self.committer.write(Vec::new()).await.is_err() {
             return;
         }
+        self.sweep_templates();
         for id in ended {
             if self.remove_if_ended(id).is_err() {
                 self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(id);
@@ -137,23 +146,36 @@ impl Queue {
             return Ok(());
         };
         let message: Message = record::decode(&bytes)?;
-        if let Err(error) = self.committer.ride(accept::remove_message(id, message.body_chunks)) {
+        if let Some(template) = message.template {
+            self.template_may_have_ended(template);
+        }
+        if let Err(error) = self.committer.ride(accept::remove_message(&message)) {
             tracing::warn!(%id, %error, "a message that ended stays until the next start");
         }
         Ok(())
     }
 }
 
-/// Deliveries of messages from `from` on that are older than `limit`, and messages without any.
-fn look(spool: &dyn Spool, from: Id, limit: Id) -> Result<Aged, SpoolError> {
-    let mut old = Vec::new();
-    spool.scan(Family::Messages, &from.to_bytes(), &limit.to_bytes(), &mut |key, _| {
-        old.extend(keys::message_of(key));
-        if old.len() < SCAN_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// Deliveries of messages from `from` on that began before `limit`, and messages without any.
+fn look(spool: &dyn Spool, from: Id, limit: Timestamp) -> Result<Aged, SpoolError> {
+    let (mut old, mut last, mut seen) = (Vec::new(), None, 0);
+    let until = Id::first_at(limit).to_bytes();
+    spool.scan(Family::Messages, &from.to_bytes(), &until, &mut |key, value| {
+        last = keys::message_of(key);
+        seen += 1;
+        // What was to be sent later is too old so much later.
+        if !record::decode::<Message>(value).is_ok_and(|message| message.send_at.is_some()) {
+            old.extend(last);
+        }
+        if seen < SCAN_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let mut aged = Aged::default();
-    if old.len() >= SCAN_MAX {
-        aged.next = old.last().map(|last| last.successor());
+    if seen >= SCAN_MAX {
+        aged.next = last.map(Id::successor);
+    } else {
+        let begun = scheduled::begun(spool, limit, SCAN_MAX)?;
+        old.extend(begun.ids);
+        aged.done = begun.done;
     }
     for id in old {
         let deliveries = deliveries_of(spool, id)?;

@@ -4,20 +4,23 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
 use crate::message::{Delivery, Id, Message, Timestamp};
 use crate::metrics::{self, Label, Labelled, Topic};
-use crate::spool::{Family, SpoolError, SpoolHealth, off_thread};
+use crate::spool::{Family, SpoolError, SpoolHealth, off_thread, record};
 
 use super::{Queue, keys};
 
 /// Ids are given when a message begins, and stored when it has arrived: so much later one may be
 /// found before the oldest. Few take longer, and those only make the figure too small.
 const ARRIVAL_MAX: Duration = Duration::from_hours(1);
+/// What is held is counted again after so many times as long as it took.
+const COUNT_TIMES: u32 = 20;
 
 static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Messages that became durable";
@@ -69,6 +72,11 @@ static OLDEST: LazyLock<IntGauge> = LazyLock::new(|| {
     let help = "Age of the oldest message, also a held one, seen every 10 s; 0 when there is none";
     metrics::gauge(Topic::Queue, "tambo_queue_oldest_seconds", help)
 });
+static HELD: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Deliveries that are held by people, also by standing holds; counted every 10 s while any are, every few \
+                minutes where that takes long";
+    metrics::gauge(Topic::Queue, "tambo_queue_held", help)
+});
 static STATE: LazyLock<Labelled<IntGauge>> = LazyLock::new(|| {
     let help = "1 for the state that the spool is in";
     let states = [
@@ -82,7 +90,7 @@ static STATE: LazyLock<Labelled<IntGauge>> = LazyLock::new(|| {
 /// Makes the metrics of this file known.
 pub(super) fn declare_metrics() {
     metrics::declare(&[&ACCEPTED, &RECIPIENTS, &SIZE, &ACCEPT_SECONDS]);
-    metrics::declare(&[&MESSAGES, &DELIVERIES, &IN_MEMORY, &LANES, &OLDEST, &STATE]);
+    metrics::declare(&[&MESSAGES, &DELIVERIES, &IN_MEMORY, &LANES, &OLDEST, &HELD, &STATE]);
 }
 
 /// A message of a client became durable in this time.
@@ -107,9 +115,62 @@ pub(super) struct Oldest {
     nothing_before: AtomicU64,
 }
 
+/// What is held, as it was last counted. While nothing is, and nobody has held anything since, nobody counts.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Deliveries that were held since the start, and as many as there were when it was last counted.
+    holds: AtomicU64,
+    seen: AtomicU64,
+    /// How many were held then. Nothing: it was not counted yet.
+    count: Mutex<Option<u64>>,
+    /// Until when that is fresh. Whoever counts has it.
+    fresh: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Held {
+    /// One more is held.
+    pub(super) fn more(&self) {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> Option<u64> {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Queue {
+    /// Counts what is held, if that can have changed and the last count is old: counting takes a twentieth of a core at most.
+    pub async fn count_held(&self) -> Result<(), SpoolError> {
+        let held = &self.held;
+        let holds = held.holds.load(Ordering::Relaxed);
+        if held.count() == Some(0) && holds == held.seen.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Somebody counts already: no second one does.
+        let Ok(mut fresh) = held.fresh.try_lock() else { return Ok(()) };
+        if fresh.is_some_and(|fresh| Instant::now() < fresh) {
+            return Ok(());
+        }
+        let (spool, begun) = (Arc::clone(&self.spool), Instant::now());
+        let counted = off_thread(&*self.spool, move || {
+            let mut count = 0;
+            spool.scan(Family::Deliveries, &[], &[u8::MAX; 11], &mut |_, value| {
+                let delivery = record::decode::<Delivery>(value);
+                count += u64::from(delivery.is_ok_and(|delivery| delivery.hold.is_some()));
+                ControlFlow::Continue(())
+            })?;
+            Ok::<u64, SpoolError>(count)
+        });
+        let counted = counted.await.flatten()?;
+        *fresh = Some(Instant::now() + begun.elapsed() * COUNT_TIMES);
+        held.seen.store(holds, Ordering::Relaxed);
+        *held.count.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+        Ok(())
+    }
+
     /// Brings the gauges of this file up to date.
     pub fn measure(&self) {
+        crate::spool::measure(&*self.spool);
         let (in_memory, lanes) = self.depth();
         metrics::set(&IN_MEMORY, in_memory);
         metrics::set(&LANES, lanes);
@@ -120,11 +181,18 @@ impl Queue {
             accepted => self.now().since(Timestamp::from_millis(accepted)),
         };
         metrics::set(&OLDEST, age.as_secs());
+        metrics::set(&HELD, self.held.count().unwrap_or(0));
         STATE.enter(match &*self.committer.health().borrow() {
             SpoolHealth::Good => "good",
             SpoolHealth::LowDisk => "low_disk",
             SpoolHealth::Failed(_) => "failed",
         });
+    }
+
+    /// Deliveries on disk that wait until they are due, when so many are in memory; about, and held ones aside.
+    pub fn on_disk(&self, in_memory: usize) -> usize {
+        let due = usize::try_from(self.spool.count_about(Family::Due)).unwrap_or(usize::MAX);
+        due.saturating_sub(in_memory)
     }
 
     /// Looks for the oldest message. It starts shortly before where the oldest was: nothing
@@ -147,5 +215,33 @@ impl Queue {
         self.oldest.accepted.store(accepted.unwrap_or(0), Ordering::Relaxed);
         self.oldest.nothing_before.store(accepted.unwrap_or(now.as_millis()), Ordering::Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Lever;
+    use super::super::tests::World;
+    use super::*;
+    use crate::message::DeliveryId;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_counted_while_anything_is() {
+        let world = World::new();
+        let queue = &world.queue;
+        let counted = async || {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            queue.count_held().await.unwrap();
+            queue.held.count()
+        };
+        world.accept("a@x.pe").await;
+        let ready = DeliveryId { message: world.accept("b@y.pe").await, number: 0 };
+        assert_eq!(counted().await, Some(0));
+        let (who, why) = ("ana".to_owned(), "wait".to_owned());
+        let lever = Lever::Hold { who, why, until: None, standing: None };
+        queue.pull(ready, &lever).await.unwrap();
+        assert_eq!(counted().await, Some(1));
+        queue.pull(ready, &Lever::Release).await.unwrap();
+        assert_eq!(counted().await, Some(0));
     }
 }

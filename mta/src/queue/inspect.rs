@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::message::{Delivery, DeliveryId, Id, Message};
 use crate::spool::{Family, Spool, SpoolError, record};
 
-use super::{keys, state};
+use super::{keys, shared, state};
 
 /// Messages that are looked at between two scans.
 const BATCH: usize = 500;
@@ -95,7 +95,7 @@ pub fn messages(
 pub fn body(spool: &dyn Spool, message: &Message) -> Result<Vec<u8>, (String, Vec<u8>)> {
     let mut octets = Vec::new();
     for number in 0..message.body_chunks {
-        match spool.get(Family::Bodies, &keys::body(message.id, number)) {
+        match spool.get(Family::Bodies, &keys::body(message.body_id(), number)) {
             Ok(Some(piece)) => octets.extend_from_slice(&piece),
             Ok(None) => return Err((format!("piece {number} of its body is missing"), octets)),
             Err(error) => {
@@ -139,9 +139,8 @@ pub fn inspect(
         for delivery in &stored.deliveries {
             counts.deliveries += 1;
             counts.recipients += state::waiting(delivery).count() as u64;
-            if delivery.hold.is_some() {
-                counts.held += 1;
-            } else {
+            counts.held += u64::from(delivery.hold.is_some());
+            if delivery.listed().is_some() {
                 wanted.insert(delivery.id);
             }
         }
@@ -150,6 +149,7 @@ pub fn inspect(
         }
     })?;
     damage.into_iter().for_each(&mut found);
+    known.extend(shared::templates(spool)?);
     orphans(spool, &known, &mut found)?;
     counts.due = due(spool, wanted, &mut found)?;
     counts.events = events(spool, &mut found)?;

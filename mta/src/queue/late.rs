@@ -85,7 +85,10 @@ fn look(spool: &dyn Spool, limit: Id) -> Result<Option<Late>, SpoolError> {
     let mut messages = Vec::new();
     for id in ids {
         match read(spool, id) {
-            Ok(found) => messages.extend(found),
+            // What was to be sent later is late so much later, and only its failure is told.
+            Ok(found) => {
+                messages.extend(found.filter(|(message, _)| message.send_at.is_none()));
+            }
             // Set aside, and told of, where it is to be delivered.
             Err(SpoolError::Damaged(why)) => tracing::warn!(%id, why, "late, and cannot be read"),
             Err(error) => return Err(error),

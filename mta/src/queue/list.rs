@@ -22,6 +22,13 @@ pub struct QueueRow {
     pub active: bool,
 }
 
+impl QueueRow {
+    /// The pool that it asks for.
+    pub fn pool(&self) -> Option<&str> {
+        super::standing::pool(&self.delivery, &self.message)
+    }
+}
+
 /// A page of the queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueuePage {
@@ -39,6 +46,17 @@ impl Queue {
         limit: usize,
         wanted: &dyn Fn(&Delivery, &Message) -> bool,
     ) -> Result<QueuePage, SpoolError> {
+        self.list_of(from, limit, &|_| true, wanted)
+    }
+
+    /// The same of those alone that `may` lets pass: messages of the others, which cost most, are not read. Blocks.
+    pub fn list_of(
+        &self,
+        from: Option<DeliveryId>,
+        limit: usize,
+        may: &dyn Fn(&Delivery) -> bool,
+        wanted: &dyn Fn(&Delivery, &Message) -> bool,
+    ) -> Result<QueuePage, SpoolError> {
         let from = from.map_or_else(Vec::new, keys::delivery);
         let (mut seen, mut next, mut records) = (0, None, Vec::new());
         let mut message: Option<Arc<Message>> = None;
@@ -50,6 +68,9 @@ impl Queue {
             if seen > SCAN_MAX || records.len() >= limit {
                 next = Some(delivery.id);
                 return ControlFlow::Break(());
+            }
+            if !may(&delivery) {
+                return ControlFlow::Continue(());
             }
             let known = message.take().filter(|known| known.id == delivery.id.message);
             message = known.or_else(|| self.message(delivery.id.message).ok().flatten());
@@ -81,6 +102,11 @@ impl Queue {
             }
         }
         Ok(rows)
+    }
+
+    /// Whether something of a message is left to do. Blocks.
+    pub fn is_waiting(&self, id: Id) -> Result<bool, SpoolError> {
+        Ok(!self.deliveries_of(id)?.is_empty())
     }
 
     /// A message that has not ended. Blocks.

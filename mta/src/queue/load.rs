@@ -113,7 +113,8 @@ impl Queue {
                 let entries = self.index().loaded(&load, found);
                 let spool = Arc::clone(&self.spool);
                 let read = off_thread(&*self.spool, move || read(&*spool, entries)).await;
-                let found = read.unwrap_or_default();
+                let mut found = read.unwrap_or_default();
+                found.ready.iter_mut().for_each(|ready| self.end_hold(ready));
                 for entry in found.damaged {
                     DAMAGED.inc();
                     tracing::error!(message = %entry.id.message, "cannot be read; set aside");
@@ -200,7 +201,7 @@ fn read(spool: &dyn Spool, entries: Vec<DueEntry>) -> ReadEntries {
     let mut found = ReadEntries::default();
     for entry in entries {
         match read_one(spool, entry.id) {
-            Ok(Some(mut ready)) if ready.delivery.hold.is_none() => {
+            Ok(Some(mut ready)) if ready.delivery.listed().is_some() => {
                 ready.listed_due = Some(entry.due);
                 found.ready.push(ready);
             }

@@ -4,6 +4,7 @@
 //! does not know how mail is delivered: what may be attempted now goes to the [`Outlet`].
 
 mod accept;
+mod batch;
 mod bodies;
 mod census;
 pub mod due;
@@ -19,11 +20,15 @@ mod ready;
 mod recover;
 mod reroute;
 pub mod schedule;
+mod scheduled;
+mod shared;
+mod standing;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use accept::CHUNK_OCTETS;
+pub use batch::Batch;
 pub use bodies::{BodyPermit, HeldBody};
 pub use census::{Census, Group};
 pub use expiry::Aged;
@@ -31,20 +36,24 @@ pub use late::Late;
 pub use levers::{Lever, LeverError};
 pub use list::{QueuePage, QueueRow};
 pub use ready::{Ready, Signatures};
-pub use recover::highest_id;
+pub use shared::SharedBody;
+pub use standing::{Kind, NotMade, Place, STANDING_HOLDS_MAX, StandingHold, Takes, pool};
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use relay_config::Routes;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use crate::current::Current;
 use crate::message::{Delivery, Event, Id, IdGenerator, Message, Submission, Timestamp};
 use crate::metrics;
 use crate::outside::WallClock;
-use crate::spool::{CommitError, Committer, Family, Operation, Spool, SpoolHealth, event_index};
+use crate::spool::{
+    CommitError, Committer, Family, Operation, Spool, SpoolError, SpoolHealth, event_index,
+};
 
 use accept::Accepted;
 use bodies::Bodies;
@@ -122,24 +131,36 @@ pub struct Queue {
     pub(crate) wake: Notify,
     /// Messages of several deliveries, one of which has ended.
     ended: Mutex<Vec<Id>>,
+    /// Templates, a message of which has ended.
+    templates: Mutex<BTreeSet<Id>>,
     /// One at a time divides deliveries anew.
     dividing: tokio::sync::Mutex<()>,
     /// The oldest message, as it was last seen.
     oldest: figures::Oldest,
+    /// What is held, as it was last counted.
+    held: figures::Held,
     /// Who waits, as it was last counted.
-    counted: census::Counted,
+    counted: Arc<census::Counted>,
+    /// What is held of what comes.
+    standing: Current<[StandingHold]>,
+    /// One at a time changes that.
+    standing_turn: tokio::sync::Mutex<()>,
+    /// Nothing is set aside while one of them begins to end.
+    standing_gate: Mutex<()>,
 }
 
 impl Queue {
-    /// A queue on this spool; ids continue above `highest`.
-    pub fn new(
+    /// The queue as this spool has it; ids continue above the highest that it has seen, which
+    /// [`Queue::last_id`] tells. Blocks.
+    pub fn open(
         spool: Arc<dyn Spool>,
         committer: Committer,
         clock: Arc<dyn WallClock>,
-        highest: Option<Id>,
         options: Options,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, SpoolError> {
+        let highest = recover::highest_id(&*spool)?;
+        let standing = standing::read(&*spool)?;
+        Ok(Self {
             spool,
             committer,
             clock,
@@ -151,10 +172,15 @@ impl Queue {
             stopping: AtomicBool::new(false),
             wake: Notify::new(),
             ended: Mutex::new(Vec::new()),
+            templates: Mutex::default(),
             dividing: tokio::sync::Mutex::new(()),
             oldest: figures::Oldest::default(),
-            counted: census::Counted::default(),
-        }
+            counted: Arc::default(),
+            held: figures::Held::default(),
+            standing: Current::new(standing),
+            standing_turn: tokio::sync::Mutex::new(()),
+            standing_gate: Mutex::new(()),
+        })
     }
 
     /// Says where deliveries go, for as long as that is there. Once.
@@ -167,6 +193,11 @@ impl Queue {
     /// The next id, of a message or an event.
     pub fn next_id(&self) -> Id {
         self.ids.next(self.clock.now())
+    }
+
+    /// The last id that was given out, of a message or an event.
+    pub fn last_id(&self) -> Id {
+        self.ids.last()
     }
 
     /// What the operator decided.
@@ -207,22 +238,7 @@ impl Queue {
 
     /// Takes responsibility for a message: it is durable when this returns `Ok`.
     pub async fn accept(&self, submission: Submission) -> Result<(), Refusal> {
-        let begun = Instant::now();
-        self.is_accepting()?;
-        let now = self.clock.now();
-        let routes = self.options().routes.clone();
-        let mut accepted = accept::accept(submission, &routes, now, || self.ids.next(now));
-        let operations = std::mem::take(&mut accepted.operations);
-        let claim = Claim::new(self, accepted.entries().collect());
-        match self.committer.commit(operations).await {
-            Ok(()) => {
-                figures::durable(begun.elapsed());
-                claim.offer(accepted, Body::OnDisk);
-                Ok(())
-            }
-            Err(CommitError::Stopping) => Err(Refusal::Stopping),
-            Err(CommitError::Spool(_)) => Err(Refusal::Unavailable),
-        }
+        self.accept_all(Batch { submissions: vec![submission], ..Batch::default() }).await
     }
 
     /// Puts a delivery back to disk until then: nothing was attempted. Durable within 10 ms.
@@ -263,8 +279,7 @@ impl Queue {
             let key = keys::delivery(delivery.id);
             operations.push(Operation::Delete(Family::Deliveries, key));
             if ready.message.deliveries == 1 {
-                let id = ready.message.id;
-                operations.extend(accept::remove_message(id, ready.message.body_chunks));
+                operations.extend(accept::remove_message(&ready.message));
             }
         } else {
             operations.extend(accept::put_delivery(delivery));
@@ -275,10 +290,13 @@ impl Queue {
         }
         let notice = notice.map(|submission| self.along(submission, &mut operations));
         self.committer.ride(operations)?;
+        if let Some(template) = ready.message.template.filter(|_| ended) {
+            self.template_may_have_ended(template);
+        }
         if ended && ready.message.deliveries > 1 {
             self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(ready.message.id);
         }
-        let again = changes.next.filter(|_| delivery.hold.is_none());
+        let again = changes.next.and_then(|_| delivery.listed());
         self.leaves(&ready, again);
         if let Some((claim, accepted)) = notice {
             claim.offer(accepted, Body::OnItsWay);
@@ -315,7 +333,7 @@ impl Queue {
     }
 
     /// Events that were recorded before this time need not be kept any longer. Blocks.
-    pub fn forget_events_before(&self, time: Timestamp) -> Result<(), crate::spool::SpoolError> {
+    pub fn forget_events_before(&self, time: Timestamp) -> Result<(), SpoolError> {
         self.spool.forget_events_before(Id::first_at(time))
     }
 
@@ -438,9 +456,13 @@ impl<'a> Claim<'a> {
         let now = self.queue.clock.now();
         let mut ready = Vec::with_capacity(entries.len());
         let mut index = self.queue.index();
-        let offered = deliveries.into_iter().filter(|delivery| delivery.hold.is_none());
+        let offered = deliveries.into_iter().filter(|delivery| delivery.listed().is_some());
         for (entry, delivery) in entries.iter().zip(offered) {
-            if index.offer(entry, now) == Placed::Memory {
+            if delivery.hold.is_some() {
+                // The loader ends a hold.
+                index.release_claim(entry.id);
+                index.waits(entry);
+            } else if index.offer(entry, now) == Placed::Memory {
                 ready.push(Ready::new(delivery, Arc::clone(&message), body.clone()));
             }
         }

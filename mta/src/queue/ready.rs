@@ -35,7 +35,7 @@ pub struct Ready {
     pub message: Arc<Message>,
     /// Its octets, when they are still in memory.
     pub body: Option<Arc<HeldBody>>,
-    /// Where it stands in the due index on disk; `None`: nowhere, it is held.
+    /// Where it stands in the due index on disk; `None`: nowhere, it is held for good.
     pub listed_due: Option<Timestamp>,
     /// Hosts of its destination that have failed it in this attempt.
     pub hosts_failed: u32,
@@ -48,7 +48,7 @@ pub struct Ready {
 impl Ready {
     /// A delivery as it stands on disk.
     pub fn new(delivery: Delivery, message: Arc<Message>, body: Option<Arc<HeldBody>>) -> Self {
-        let listed_due = delivery.hold.is_none().then_some(delivery.due);
+        let listed_due = delivery.listed();
         Self {
             delivery,
             message,

@@ -1,6 +1,7 @@
 //! What a crash leaves behind: the highest id that was given out, and pieces of bodies whose
 //! message was never accepted.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use crate::message::Id;
 use crate::spool::{Family, Operation, Spool, SpoolError};
 
-use super::{Queue, keys};
+use super::{Queue, keys, shared};
 
 /// Below this id no piece without a message is left (in the state of the spool).
 const SWEPT: &[u8] = b"recover/swept";
@@ -16,7 +17,7 @@ const SWEPT: &[u8] = b"recover/swept";
 const BATCH: usize = 500;
 
 /// The highest id that the spool has seen: new ones must be higher.
-pub fn highest_id(spool: &dyn Spool) -> Result<Option<Id>, SpoolError> {
+pub(super) fn highest_id(spool: &dyn Spool) -> Result<Option<Id>, SpoolError> {
     let mut highest = None;
     for family in [Family::Messages, Family::Bodies, Family::Events] {
         spool.scan_back(family, &[], &[u8::MAX; 16], &mut |key, _| {
@@ -33,6 +34,8 @@ impl Queue {
     /// id at start (what is above may be arriving now). Blocks. Returns how many.
     pub fn sweep_orphans(&self, highest: Id) -> Result<usize, SpoolError> {
         let spool = self.spool();
+        self.look_for_ended_templates()?;
+        let templates: HashSet<Id> = shared::templates(&*spool)?.into_iter().collect();
         let swept = spool.get(Family::State, SWEPT)?;
         let swept =
             swept.and_then(|id| id.as_ref().try_into().ok()).map_or(Id::ZERO, Id::from_bytes);
@@ -46,7 +49,9 @@ impl Queue {
                 ControlFlow::Break(())
             })?;
             let Some(id) = found else { break };
-            if spool.get(Family::Messages, &keys::message(id))?.is_none() {
+            if !templates.contains(&id)
+                && spool.get(Family::Messages, &keys::message(id))?.is_none()
+            {
                 removed += self.remove_pieces(id)?;
             }
             from = keys::body(id.successor(), 0);

@@ -45,8 +45,12 @@ impl Queue {
         let body = ready.ready.as_ref().and_then(|ready| ready.body.clone());
         let accepted =
             Accepted { message: Arc::new(message), deliveries, body: None, operations: Vec::new() };
-        let entries =
-            accepted.deliveries.iter().filter(|it| it.hold.is_none()).map(accept::entry).collect();
+        let entries = accepted
+            .deliveries
+            .iter()
+            .filter(|it| it.listed().is_some())
+            .map(accept::entry)
+            .collect();
         let claim = super::Claim::new(self, entries);
         self.committer.commit(operations).await?;
         if let Some(ready) = ready.into_inner() {

@@ -6,6 +6,7 @@
 //! | Queued | refused, and no retry can help | Bounced |
 //! | Queued | an operator gives it up | Bounced |
 //! | Queued | it is older than `expire_after` | Expired |
+//! | Queued | it is on the suppression list | Suppressed |
 //! | Queued | anything else | Queued, tried again |
 
 use rand::rngs::StdRng;
@@ -137,23 +138,47 @@ pub fn bounced_by_operator(delivery: &mut Delivery, why: &str) -> Changes {
     give_up(delivery, RecipientState::Bounced, EnhancedCode::new(5, 7, 1), &cause)
 }
 
+/// Some of those that wait are on the suppression list: their places in the delivery, each with the reason. The
+/// others go on at once.
+pub fn suppressed(delivery: &mut Delivery, listed: &[(usize, String)], now: Timestamp) -> Changes {
+    let mut transitions = Vec::with_capacity(listed.len());
+    for (place, why) in listed {
+        let Some(recipient) = delivery.recipients.get_mut(*place) else { continue };
+        if recipient.state == RecipientState::Queued {
+            recipient.state = RecipientState::Suppressed;
+            let outcome = Outcome::Failed(given_up(EnhancedCode::new(5, 7, 1), why));
+            let (recipient, state) = (*place, RecipientState::Suppressed);
+            transitions.push(Transition { recipient, state, outcome });
+        }
+    }
+    let next = waiting(delivery).next().map(|_| now);
+    if let Some(next) = next {
+        delivery.due = next;
+    }
+    Changes { transitions, next }
+}
+
 fn give_up(
     delivery: &mut Delivery,
     state: RecipientState,
     code: EnhancedCode,
     cause: &str,
 ) -> Changes {
-    let failure = Failure {
+    let failure = given_up(code, cause);
+    let count = waiting(delivery).count();
+    let transitions = change(delivery, vec![Outcome::Failed(failure); count], |_| state);
+    Changes { transitions, next: None }
+}
+
+fn given_up(code: EnhancedCode, cause: &str) -> Failure {
+    Failure {
         scope: Scope::Message,
         fault: Fault::Policy,
         retry: Retry::Never,
         reply: Reply::new(550, code, cause),
         phase: None,
         cause: cause.to_owned(),
-    };
-    let count = waiting(delivery).count();
-    let transitions = change(delivery, vec![Outcome::Failed(failure); count], |_| state);
-    Changes { transitions, next: None }
+    }
 }
 
 /// Places of the recipients that still wait.
@@ -203,12 +228,14 @@ mod tests {
                     address: Address::parse(&format!("r{n}@x.pe")).unwrap(),
                     parameters: RecipientParameters::default(),
                     state: RecipientState::Queued,
+                    personal: None,
                 })
                 .collect(),
             due: Timestamp::default(),
             attempts: 0,
             last: None,
             hold: None,
+            pool: None,
         }
     }
 
@@ -321,6 +348,22 @@ mod tests {
         let states: Vec<_> = all.recipients.iter().map(|r| r.state).collect();
         assert_eq!(states, [Queued, Bounced, Bounced, Queued], "what we say ourselves stands");
         assert_eq!(changes.next, Some(now.after(hour)));
+    }
+
+    #[test]
+    fn who_is_suppressed_ends_and_the_others_go_on_at_once() {
+        use RecipientState::{Queued, Suppressed};
+        let mut all = delivery(3);
+        let now = Timestamp::from_millis(1000);
+        let why = |place| (place, "on the list".to_owned());
+        let changes = suppressed(&mut all, &[why(0), why(2)], now);
+        let states: Vec<_> = all.recipients.iter().map(|r| r.state).collect();
+        assert_eq!(states, [Suppressed, Queued, Suppressed]);
+        assert_eq!((changes.transitions.len(), changes.next, all.attempts), (2, Some(now), 0));
+        let changes = suppressed(&mut all, &[why(0), why(1)], now);
+        assert_eq!(changes.next, None);
+        let places: Vec<_> = changes.transitions.iter().map(|it| it.recipient).collect();
+        assert_eq!(places, [1], "a final state stays");
     }
 
     #[test]

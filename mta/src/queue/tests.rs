@@ -1,9 +1,13 @@
 //! The queue on a spool in memory, with an outlet that only writes down.
 
+mod holds;
+mod later;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::*;
 use crate::message::{DeliveryId, ReversePath, examples};
@@ -57,14 +61,8 @@ impl World {
             bodies_in_flight_max: 1 << 20,
             body_cache_max: 1 << 20,
         };
-        let highest = highest_id(&*shared).unwrap();
-        let queue = Arc::new(Queue::new(
-            shared,
-            committer,
-            Arc::clone(&clock) as Arc<dyn WallClock>,
-            highest,
-            options,
-        ));
+        let wall = Arc::clone(&clock) as Arc<dyn WallClock>;
+        let queue = Arc::new(Queue::open(shared, committer, wall, options).unwrap());
         let hand = Arc::new(Hand::default());
         queue.set_outlet(&(Arc::clone(&hand) as Arc<dyn Outlet>));
         Self { spool, clock, queue, hand }
@@ -114,7 +112,7 @@ impl World {
         count
     }
 
-    fn pass(&self, time: Duration) {
+    pub fn pass(&self, time: Duration) {
         self.clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
     }
 }
@@ -149,7 +147,7 @@ async fn pieces_of_a_message_that_was_never_accepted_go() {
     world.spool.sync().unwrap();
     assert_eq!(world.count(Family::Bodies), 4);
     let world = world.again();
-    let highest = highest_id(&*world.spool).unwrap().unwrap();
+    let highest = world.queue.last_id();
     assert!(highest >= unfinished, "an id is never given out twice");
     assert_eq!(world.queue.sweep_orphans(highest), Ok(3));
     assert_eq!(world.count(Family::Bodies), 1);

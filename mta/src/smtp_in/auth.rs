@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use prometheus::IntCounter;
 use relay_config::config::Account;
@@ -15,11 +14,14 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
+use crate::password::{hash_password, is_password};
 use crate::policy::Policy;
 
 use super::sasl::Login;
 use super::session::Verdict;
 
+/// Passwords that are checked at a time, if there are cores for them: 80 in a second, in 80 MB. Guessing gets no more.
+const CHECKS_AT_ONCE_MAX: usize = 4;
 /// How long a right password is remembered.
 const REMEMBER: Duration = Duration::from_mins(5);
 /// Wrong passwords are counted over this time.
@@ -79,12 +81,12 @@ enum Guesser {
 static DECOY: LazyLock<Result<String, String>> = LazyLock::new(|| hash_password("decoy"));
 
 impl Authenticator {
-    /// `cores` checks run at a time, `waiting_max` wait, `failures_max` wrong ones are borne.
+    /// As many checks run at a time as there are cores, four at most; `waiting_max` wait, `failures_max` wrong ones are borne.
     pub fn new(cores: usize, waiting_max: u32, failures_max: u32) -> Result<Self, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| "the system gives no random numbers".to_owned())?;
         Ok(Self {
-            cores: Arc::new(Semaphore::new(cores.max(1))),
+            cores: Arc::new(Semaphore::new(cores.clamp(1, CHECKS_AT_ONCE_MAX))),
             waiting: AtomicU32::new(0),
             waiting_max,
             failures_max,
@@ -138,7 +140,7 @@ impl Authenticator {
         // The permit goes along: a session that leaves does not free the core that it still uses.
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
+            is_password(&password, &hash)
         });
         match (checked.await, account) {
             (Ok(true), Some(account)) => result("right", Verdict::Right(Arc::clone(account))),
@@ -210,14 +212,6 @@ impl Authenticator {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The argon2id hash of a password, as a PHC string.
-pub fn hash_password(password: &str) -> Result<String, String> {
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| error.to_string())
 }
 
 fn result(label: &str, verdict: Verdict) -> Verdict {

@@ -6,22 +6,23 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{Histogram, IntCounter};
 use relay_config::config::{Listener, ListenerTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::message::{Event, EventKind, Reply};
-use crate::metrics::{self, Label, Labelled, Topic};
+use crate::metrics::{self, Label, Labelled, NamedCounters, NamedGauges, Names, Topic};
 use crate::outside::BoxStream;
 use crate::policy::is_trusted;
 use crate::queue::BodyPermit;
 use crate::smtp::handshake;
+use crate::wire::{About, Direction, Kind, Tap};
 
 use super::listener::Shared;
 use super::replies::reply;
-use super::session::{Rejection, Session, Setup, Step};
+use super::session::{Rejection, Said, Session, Setup, Step};
 use super::tls;
 
 /// Time for a TLS handshake.
@@ -33,13 +34,13 @@ const GREETING_DELAY: Duration = Duration::from_millis(250);
 /// Octets that are read at once.
 const READ_OCTETS: usize = 64 * 1024;
 
-static SESSIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+static SESSIONS: LazyLock<NamedGauges> = LazyLock::new(|| {
     let help = "SMTP sessions of clients that are open";
-    metrics::gauges_by(Topic::Intake, "tambo_sessions", help, listener_label())
+    metrics::named_gauges(Topic::Intake, "tambo_sessions", help, vec![listener_label()])
 });
-static SESSIONS_BEGUN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+static SESSIONS_BEGUN: LazyLock<NamedCounters> = LazyLock::new(|| {
     let help = "SMTP sessions of clients that were begun; who is turned away at the door has none";
-    metrics::counters_by(Topic::Intake, "tambo_sessions_total", help, listener_label())
+    metrics::named_counters(Topic::Intake, "tambo_sessions_total", help, vec![listener_label()])
 });
 static REJECTIONS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
     let help = "Senders, recipients and messages of known clients that were refused";
@@ -58,18 +59,12 @@ static HANDSHAKE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
 });
 
 fn listener_label() -> Label {
-    Label::given("listener", "the `name` of a `[[listener]]`")
+    Label::names("listener", Names::Listeners)
 }
 
 /// Makes the metrics of this file known.
 pub(crate) fn declare_metrics() {
     metrics::declare(&[&SESSIONS, &SESSIONS_BEGUN, &REJECTIONS, &HANDSHAKES, &HANDSHAKE_SECONDS]);
-}
-
-/// Makes those of a listener known, with their zeros.
-pub(super) fn declare_listener(name: &str) {
-    SESSIONS.with_label_values(&[name]);
-    SESSIONS_BEGUN.with_label_values(&[name]);
 }
 
 /// One connection.
@@ -83,6 +78,7 @@ pub(super) struct Connection {
     permits: Vec<BodyPermit>,
     ends: Instant,
     stop: watch::Receiver<bool>,
+    tap: Tap,
 }
 
 /// Serves a client until it leaves.
@@ -92,13 +88,13 @@ pub(super) async fn serve(
     listener: Arc<Listener>,
     shared: Arc<Shared>,
 ) {
-    SESSIONS_BEGUN.with_label_values(&[&*listener.name]).inc();
-    let open = SESSIONS.with_label_values(&[&*listener.name]);
-    open.inc();
+    let name = Names::Listeners.find(&listener.name);
+    SESSIONS_BEGUN.count(name);
+    SESSIONS.add(name, 1);
     if let Err(error) = converse(stream, client, listener, shared).await {
         tracing::debug!(%client, %error, "session ended");
     }
-    open.dec();
+    SESSIONS.add(name, -1);
 }
 
 async fn converse(
@@ -125,9 +121,10 @@ async fn converse(
     let stop = shared.stop.clone();
     let ends = Instant::now() + listener.limits.session_timeout;
     let input = BytesMut::with_capacity(READ_OCTETS);
-    let permits = Vec::new();
+    let (permits, tap) = (Vec::new(), Tap::default());
     let mut connection =
-        Connection { stream, session, input, listener, client, shared, permits, ends, stop };
+        Connection { stream, session, input, listener, client, shared, permits, ends, stop, tap };
+    connection.tell_who_watches();
     let early = connection.speaks_early().await?;
     connection.session.greet(early);
     let done = connection.run().await;
@@ -210,7 +207,32 @@ impl Connection {
         }
     }
 
+    /// What was said goes to those who watch, if anybody does.
+    fn tell_who_watches(&mut self) {
+        let about = || About {
+            direction: Direction::In,
+            peer: Some(self.client.ip().to_canonical()),
+            host: None,
+            site: None,
+            provider: None,
+            source: None,
+            listener: Some(Arc::clone(&self.listener.name)),
+        };
+        if self.tap.look(&self.shared.watches, about) {
+            self.session.listen(self.tap.watched().is_some());
+        }
+        if let Some(watched) = self.tap.watched() {
+            for said in self.session.take_said() {
+                match said {
+                    Said::Heard(text) => watched.say(Kind::Heard, text),
+                    Said::Sent(text) => watched.say(Kind::Sent, text),
+                }
+            }
+        }
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
+        self.tell_who_watches();
         let output = self.session.take_output();
         if output.is_empty() {
             return Ok(());
@@ -266,6 +288,9 @@ impl Connection {
         let plain = std::mem::replace(&mut self.stream, Box::new(nothing));
         let (stream, description) = handshake(plain, &self.shared).await?;
         self.stream = stream;
+        if let Some(watched) = self.tap.watched() {
+            watched.say(Kind::Done, format!("TLS: {description}"));
+        }
         self.session.tls_started(description);
         Ok(())
     }

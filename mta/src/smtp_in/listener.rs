@@ -16,11 +16,12 @@ use crate::current::Current;
 use crate::outside::{BoxListener, BoxStream, Net};
 use crate::policy::Policy;
 use crate::queue::Queue;
+use crate::wire::Watches;
 
 use super::auth::Authenticator;
 use super::gate::{Gate, Pass};
 use super::tls::{ServerTls, TlsFileError};
-use super::{arrival, driver};
+use super::{arrival, driver, tls};
 
 /// After accepting failed (no file descriptors), it is tried again this much later.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -35,6 +36,8 @@ pub struct Shared {
     pub terms: Current<Terms>,
     /// Checks passwords.
     pub authenticator: Arc<Authenticator>,
+    /// Who watches conversations.
+    pub watches: Arc<Watches>,
     /// Becomes true when the relay stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -53,13 +56,21 @@ impl Terms {
     /// From the configuration.
     pub fn new(config: &Config, policy: Arc<Policy>) -> Result<Self, TlsFileError> {
         let listeners = config.listeners.iter();
+        let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
         Ok(Self {
             policy,
-            tls: config.tls.as_ref().map(ServerTls::load).transpose()?,
+            tls,
             listeners: listeners
                 .map(|listener| (Arc::clone(&listener.name), Arc::clone(listener)))
                 .collect(),
         })
+    }
+}
+
+impl Terms {
+    /// They hold from now on: metrics tell until when the certificate does.
+    pub fn tell(&self) {
+        tls::shown(self.tls.as_ref());
     }
 }
 
@@ -78,7 +89,6 @@ impl Listeners {
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut bound = Vec::new();
         for listener in listeners {
-            driver::declare_listener(&listener.name);
             for address in &listener.bind {
                 let open = net.listen(*address).map_err(|error| (*address, error))?;
                 bound.push((open, Arc::clone(listener)));

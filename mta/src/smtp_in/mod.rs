@@ -16,7 +16,7 @@ mod sasl;
 pub mod session;
 mod tls;
 
-pub use auth::{Authenticator, hash_password};
+pub use auth::Authenticator;
 pub use listener::{Listeners, Shared, Terms};
 pub use tls::{ServerTls, TlsFileError};
 
@@ -25,4 +25,5 @@ pub(crate) fn declare_metrics() {
     arrival::declare_metrics();
     driver::declare_metrics();
     auth::declare_metrics();
+    tls::declare_metrics();
 }

@@ -18,6 +18,7 @@ use crate::metrics::{self, Label, Labelled, Topic, limit_hit};
 use crate::outside::{BoxStream, MailDns, Net, WallClock};
 
 use super::driver::{Connection, Wire};
+use super::ear::{Ear, Said, heard};
 use super::gateway::Gateways;
 use super::opening::{Opening, TlsWish};
 use super::route::Route;
@@ -95,13 +96,14 @@ pub struct Connector {
 impl Connector {
     /// A connection to one of the route's hosts from this source: by preference, equals in an
     /// order drawn from `seed` (RFC 5321 5.1), those in `avoided` last. Otherwise the failure of
-    /// the host that leaves most hope.
+    /// the host that leaves most hope. `ear` hears what is done and said, also of the connection that is opened.
     pub async fn open(
         &self,
         route: &Route,
         source: &Source,
         seed: u64,
         avoided: &[String],
+        ear: Option<&Ear>,
     ) -> Result<Connection, Failure> {
         let hosts = order(&route.hosts, seed);
         let (last, first): (Vec<&Host>, Vec<&Host>) =
@@ -110,20 +112,25 @@ impl Connector {
         let mut tried = 0;
         'hosts: for host in first.into_iter().chain(last) {
             let addresses = match self.addresses(host, route, source).await {
-                Ok(addresses) => addresses,
+                Ok(addresses) => {
+                    heard(ear, &Said::Host(&host.name, Ok(&addresses)));
+                    addresses
+                }
                 Err(error) => {
+                    heard(ear, &Said::Host(&host.name, Err(&error)));
                     worse(&mut failure, error);
                     continue;
                 }
             };
             for address in addresses {
                 tried += 1;
-                match self
-                    .open_address(host, SocketAddr::new(address, route.port), route, source)
-                    .await
-                {
+                let to = SocketAddr::new(address, route.port);
+                match self.open_address((host, to), route, source, ear).await {
                     Ok(connection) => return Ok(connection),
-                    Err(error) => worse(&mut failure, error),
+                    Err(error) => {
+                        heard(ear, &Said::Failed(&error));
+                        worse(&mut failure, error);
+                    }
                 }
                 if tried >= ADDRESSES_MAX {
                     limit_hit("addresses_per_attempt");
@@ -178,10 +185,10 @@ impl Connector {
 
     async fn open_address(
         &self,
-        host: &Host,
-        address: SocketAddr,
+        (host, address): (&Host, SocketAddr),
         route: &Route,
         source: &Source,
+        ear: Option<&Ear>,
     ) -> Result<Connection, Failure> {
         let login = route.credentials.as_ref().map(read_credentials).transpose();
         let login = login.map_err(trouble::credentials)?;
@@ -192,17 +199,18 @@ impl Connector {
             wish = TlsWish::Never;
         }
         let mut opening = Opening::new(&source.helo, wish, login.clone());
-        let mut wire = Wire::new(self.connect(address, source).await?);
+        let mut wire = Wire::new(self.connect(address, source, ear).await?, ear.cloned());
         if wire.open(&mut opening, None).await? {
-            return Ok(Self::opened(wire, opening, host, None));
+            return Ok(Self::opened(wire, opening, (host, address), None));
         }
         let verify = wish == TlsWish::Always;
         match self.tls.handshake(wire.into_stream(), &host.name, verify).await {
             Ok((stream, description)) => {
-                let mut wire = Wire::new(stream);
+                heard(ear, &Said::Tls(Ok(&description)));
+                let mut wire = Wire::new(stream, ear.cloned());
                 let first = opening.tls_started();
                 wire.open(&mut opening, Some(first)).await?;
-                Ok(Self::opened(wire, opening, host, Some(description)))
+                Ok(Self::opened(wire, opening, (host, address), Some(description)))
             }
             Err(error) if wish == TlsWish::Always || wanted => {
                 Err(trouble::tls(format!("TLS with {}: {error}", host.name)))
@@ -211,14 +219,21 @@ impl Connector {
                 tracing::info!(host = %host.name, %error, "TLS does not work there; in clear for a while");
                 self.tls.remember_broken(&host.name, self.delivery.get().broken_tls_memory, now);
                 let mut opening = Opening::new(&source.helo, TlsWish::Never, login);
-                let mut wire = Wire::new(self.connect(address, source).await?);
+                heard(ear, &Said::Tls(Err(&error.to_string())));
+                let mut wire = Wire::new(self.connect(address, source, ear).await?, ear.cloned());
                 wire.open(&mut opening, None).await?;
-                Ok(Self::opened(wire, opening, host, None))
+                Ok(Self::opened(wire, opening, (host, address), None))
             }
         }
     }
 
-    async fn connect(&self, address: SocketAddr, source: &Source) -> Result<BoxStream, Failure> {
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        source: &Source,
+        ear: Option<&Ear>,
+    ) -> Result<BoxStream, Failure> {
+        heard(ear, &Said::Connecting(address));
         let begun = Instant::now();
         let time = self.delivery.get().connect_timeout;
         let stream = match &source.via {
@@ -234,6 +249,7 @@ impl Connector {
             }
         };
         CONNECT_SECONDS.observe(begun.elapsed().as_secs_f64());
+        heard(ear, &Said::Connected);
         Ok(stream)
     }
 
@@ -252,9 +268,14 @@ impl Connector {
         self.gateways.ask_again(&self.net, sources, time).await;
     }
 
-    fn opened(wire: Wire, opening: Opening, host: &Host, tls: Option<String>) -> Connection {
+    fn opened(
+        wire: Wire,
+        opening: Opening,
+        (host, address): (&Host, SocketAddr),
+        tls: Option<String>,
+    ) -> Connection {
         CONNECTS.count(&[if tls.is_some() { "tls" } else { "plain" }]);
-        Connection::new(wire, opening.capabilities, host.name.clone(), tls)
+        Connection::new(wire, opening.capabilities, (host.name.clone(), address.ip()), tls)
     }
 }
 

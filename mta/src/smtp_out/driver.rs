@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::metrics::{self, Label, Labelled, Topic};
 use crate::outside::BoxStream;
 
 use super::Content;
+use super::ear::{Ear, Said};
 use super::opening::{Capabilities, Opening};
 use super::reply_reader::ReplyReader;
 use super::steps::Move;
@@ -46,6 +48,8 @@ pub struct Connection {
     pub capabilities: Capabilities,
     /// Host that is spoken to.
     pub host: String,
+    /// Its address.
+    pub address: IpAddr,
     /// Protocol and cipher suite; `None` in clear.
     pub tls: Option<String>,
 }
@@ -64,11 +68,13 @@ pub(super) struct Wire {
     stream: BoxStream,
     input: BytesMut,
     reader: ReplyReader,
+    ear: Option<Ear>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: BoxStream) -> Self {
-        Self { stream, input: BytesMut::with_capacity(4096), reader: ReplyReader::default() }
+    pub(super) fn new(stream: BoxStream, ear: Option<Ear>) -> Self {
+        let (input, reader) = (BytesMut::with_capacity(4096), ReplyReader::default());
+        Self { stream, input, reader, ear }
     }
 
     pub(super) fn into_stream(self) -> BoxStream {
@@ -120,6 +126,9 @@ impl Wire {
             let found = self.reader.next(&mut self.input);
             if let Some(reply) = found.map_err(|garbage| trouble::garbage(moment, garbage))? {
                 count(&reply);
+                if let Some(ear) = &self.ear {
+                    ear.hears(&Said::Reply(&reply));
+                }
                 return Ok(reply);
             }
             match self.stream.read_buf(&mut self.input).await {
@@ -133,6 +142,9 @@ impl Wire {
     /// Sends pieces without copying them together. A server that closes in the middle may have
     /// said why: that counts for more than the broken connection.
     async fn write(&mut self, pieces: Vec<Bytes>, moment: Moment) -> Result<(), Failure> {
+        if let Some(ear) = &self.ear {
+            ear.hears_lines(&pieces, moment);
+        }
         let mut pieces = Pieces(pieces.into());
         while pieces.has_remaining() {
             let written =
@@ -161,10 +173,15 @@ impl Connection {
     pub(super) fn new(
         wire: Wire,
         capabilities: Capabilities,
-        host: String,
+        (host, address): (String, IpAddr),
         tls: Option<String>,
     ) -> Self {
-        Self { wire, capabilities, host, tls }
+        Self { wire, capabilities, host, address, tls }
+    }
+
+    /// Another hears from now on what is said, or nobody.
+    pub fn listen(&mut self, ear: Option<Ear>) {
+        self.wire.ear = ear;
     }
 
     /// One transaction: the message to these recipients.
@@ -217,6 +234,23 @@ impl Connection {
             let reply = self.wire.reply_or(lost, late).await?;
             step = transaction.reply(reply)?;
         }
+    }
+
+    /// Asks whether a mail from `sender` to `recipient` would be taken; nothing is sent.
+    pub async fn ask(&mut self, sender: &str, recipient: &str) -> Result<(), Failure> {
+        let lines = [
+            (Moment::Mail, format!("MAIL FROM:<{sender}>\r\n")),
+            (Moment::Rcpt, format!("RCPT TO:<{recipient}>\r\n")),
+            (Moment::Reset, "RSET\r\n".to_owned()),
+        ];
+        for (moment, line) in lines {
+            self.wire.write(vec![line.into()], moment).await?;
+            let reply = self.wire.reply(moment).await?;
+            if !reply.is_positive() {
+                return Err(trouble::refused(moment, reply));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the server closes or says something unasked, or the time is over. An idle
@@ -309,8 +343,9 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let capabilities =
             Capabilities { pipelining: true, chunking: true, ..Capabilities::default() };
-        let wire = Wire::new(Box::new(ours));
-        let mut connection = Connection::new(wire, capabilities, "mx".to_owned(), None);
+        let wire = Wire::new(Box::new(ours), None);
+        let mut connection =
+            Connection::new(wire, capabilities, ("mx".to_owned(), [192, 0, 2, 1].into()), None);
         theirs.write_all(says.as_bytes()).await.unwrap();
         let kept = if closes {
             theirs.shutdown().await.unwrap();
@@ -324,6 +359,7 @@ mod tests {
             address: Address::parse("a@x.pe").unwrap(),
             parameters: RecipientParameters::default(),
             state: RecipientState::Queued,
+            personal: None,
         };
         let transacted = connection.deliver(&message, &content, &[&recipient]).await;
         drop(kept);

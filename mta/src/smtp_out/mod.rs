@@ -4,6 +4,7 @@
 mod connect;
 mod content;
 mod driver;
+mod ear;
 mod gateway;
 pub mod opening;
 mod proxy_header;
@@ -19,11 +20,14 @@ mod trouble;
 pub use connect::{Connector, Host};
 pub use content::Content;
 pub use driver::{Connection, Transacted};
+pub use ear::{Ear, Said};
 pub use gateway::{Gateways, ask as ask_gateway};
 pub use route::{Resolver, Route};
 pub use seven_bit::seven_bit;
 pub use tls_policy::TlsClients;
-pub use trouble::{no_source, not_begun, not_eight_bit, spool as unreadable, unsigned};
+pub use trouble::{
+    no_source, not_answered, not_begun, not_eight_bit, spool as unreadable, unrendered, unsigned,
+};
 
 use std::time::Duration;
 

@@ -110,6 +110,11 @@ impl TlsClients {
         Ok((Box::new(stream), description))
     }
 
+    /// TLS that checks certificates, for whoever speaks something else than SMTP.
+    pub fn verified(&self) -> TlsConnector {
+        self.verified.clone()
+    }
+
     /// Remembers that the host's TLS does not work.
     pub fn remember_broken(&self, host: &str, memory: Duration, now: Timestamp) {
         remember(&self.broken, host, now.after(memory), now, (BROKEN_MAX, "broken_tls"));

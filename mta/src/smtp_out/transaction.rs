@@ -352,6 +352,7 @@ mod tests {
             address: Address::parse(text).unwrap(),
             parameters: RecipientParameters::default(),
             state: RecipientState::Queued,
+            personal: None,
         };
         addresses.iter().map(recipient).collect()
     }

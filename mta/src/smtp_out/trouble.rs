@@ -316,6 +316,12 @@ pub fn not_begun() -> Failure {
     session(Fault::Peer, EnhancedCode::new(4, 4, 2), cause)
 }
 
+/// Nobody waits any longer for what a server says.
+pub fn not_answered(limit: Duration) -> Failure {
+    let cause = format!("it was not done within {} seconds", limit.as_secs());
+    session(Fault::Peer, EnhancedCode::new(4, 4, 2), cause)
+}
+
 /// The body could not be read from the spool.
 pub fn spool(cause: String) -> Failure {
     Failure {
@@ -341,6 +347,18 @@ pub fn unsigned(cause: String) -> Failure {
         fault: Fault::Local,
         retry: Retry::Later(None),
         reply: Reply::new(451, EnhancedCode::new(4, 7, 5), "the message could not be signed"),
+        phase: None,
+        cause,
+    }
+}
+
+/// The message of this recipient cannot be made of its template: neither later nor elsewhere.
+pub fn unrendered(cause: String) -> Failure {
+    Failure {
+        scope: Scope::Message,
+        fault: Fault::Local,
+        retry: Retry::Never,
+        reply: Reply::new(554, EnhancedCode::new(5, 6, 0), cause.clone()),
         phase: None,
         cause,
     }

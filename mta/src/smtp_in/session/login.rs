@@ -58,7 +58,10 @@ impl Session {
                 self.state = State::Exchange(exchange);
                 Some(Step::Read)
             }
-            Some(Line::Whole(line)) => self.exchange(exchange.response(&line)),
+            Some(Line::Whole(line)) => {
+                self.hear_secret();
+                self.exchange(exchange.response(&line))
+            }
             Some(Line::Bare) => self.exchange(Next::Malformed),
             Some(Line::TooLong { ended }) => {
                 self.skipping = !ended;

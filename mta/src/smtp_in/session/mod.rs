@@ -7,6 +7,7 @@
 mod chunks;
 mod hello;
 mod login;
+mod said;
 mod transaction;
 
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ use super::incoming::Incoming;
 use super::replies::{self, reply};
 use super::sasl::Exchange;
 pub use super::sasl::Login;
+pub use said::Said;
 
 /// What does not change during a session.
 #[derive(Debug)]
@@ -110,6 +112,7 @@ pub struct Session {
     refusal: Option<Refusal>,
     output: BytesMut,
     rejections: Vec<Rejection>,
+    said: Option<Vec<Said>>,
     errors: u32,
     messages: u32,
     /// The rest of a line that was too long is on its way.
@@ -176,6 +179,7 @@ impl Session {
             refusal: None,
             output: BytesMut::new(),
             rejections: Vec::new(),
+            said: None,
             errors: 0,
             messages: 0,
             skipping: false,
@@ -382,6 +386,7 @@ impl Session {
     }
 
     fn command(&mut self, line: &[u8], input: &mut BytesMut, now: Timestamp) -> Option<Step> {
+        self.hear_command(line);
         let command = Command::parse(line);
         let max = match &command {
             Ok(Command::Auth(..)) => AUTH_LINE_MAX,
@@ -476,6 +481,7 @@ impl Session {
     }
 
     fn raw(&mut self, text: &str) {
+        self.hear_reply(text);
         self.output.extend_from_slice(text.as_bytes());
     }
 

@@ -197,6 +197,7 @@ impl Session {
                     return self.refuse(&incoming, &replies::over_quota(over));
                 }
                 let submission = self.submission(&mut incoming, now);
+                self.hear_mail();
                 self.state = State::Waiting(Waiting::Accepted);
                 Some(Step::Accept(Box::new(submission)))
             }
@@ -225,6 +226,7 @@ impl Session {
             hostname: &self.setup.policy.hostname,
             helo: &helo,
             client: (!listener.hide_client).then_some(self.client),
+            protocol: None,
             extended,
             utf8: asked.is_some_and(|asked| asked.utf8),
             tls: self.tls.as_deref(),
@@ -263,6 +265,8 @@ impl Session {
                 .unwrap_or_default(),
             message_id: if headers.has_message_id { headers.message_id } else { Some(own_id()) },
             body: incoming.take_body(),
+            send_at: None,
+            personal: None,
         }
     }
 
