@@ -63,7 +63,7 @@ pub struct AuditEntry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub of: Option<u64>,
     /// What was ordered, or what came of it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub order: Value,
     /// Hash of the line before.
     pub previous: String,

@@ -1,17 +1,27 @@
-//! Who may ask and act: scopes, tokens, how often, and the book of what was changed.
+//! Who may ask and act: scopes, tokens, people with their sessions, how often, and the book of what was changed.
 //!
-//! [`Access`] joins the pure parts with the spool, where tokens are kept as hashes, and with the audit
-//! log, a file of its own. What a route needs is said where routes are (`admin/api`).
+//! [`Access`] joins the pure parts with the spool, where tokens, passwords and sessions are kept as hashes, and with
+//! the audit log, a file of its own. What a route needs is said where routes are (`admin/api`).
 
 mod allowance;
 pub mod audit;
+mod guesses;
+mod people;
+mod role;
 mod scope;
+mod second;
+mod sessions;
 mod tokens;
+mod users;
 
 pub use allowance::{Allowances, TooOften};
 pub use audit::{AuditEntry, AuditLog, AuditReport};
+pub use people::{Entered, Outside, Person};
+pub use role::Role;
 pub use scope::Scope;
+pub use sessions::{LASTS, SessionRecord, form_key};
 pub use tokens::{TOKEN_PREFIX, TokenError, TokenRecord, TokenRequest, Tokens};
+pub use users::{PASSWORD_MIN, UserError, UserRecord, UserRequest};
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -26,6 +36,8 @@ use crate::metrics::limit_hit;
 use crate::outside::WallClock;
 use crate::queue::Queue;
 use crate::spool::{Family, Operation};
+
+use people::People;
 
 /// Requests that one caller may make in a second, over some seconds: a script that injects ten thousand mails
 /// one by one is served, one that runs wild is not.
@@ -56,6 +68,12 @@ impl Caller {
         Self { name, scopes: Scope::ALL.to_vec(), account: None, from: "socket".to_owned() }
     }
 
+    /// Somebody who sent the program a signal: who, the system does not say.
+    pub fn signal() -> Self {
+        let from = "signal".to_owned();
+        Self { name: "the system".to_owned(), scopes: Scope::ALL.to_vec(), account: None, from }
+    }
+
     /// Whether this is allowed.
     pub fn may(&self, needed: Scope) -> bool {
         self.scopes.iter().any(|scope| scope.includes(needed))
@@ -80,6 +98,7 @@ pub struct Access {
     tokens: Mutex<Tokens>,
     requests: Mutex<Allowances<String>>,
     wrong: Mutex<Allowances<IpAddr>>,
+    people: People,
     audit: AuditLog,
 }
 
@@ -107,6 +126,7 @@ impl Access {
         }
         Ok(Self {
             audit: AuditLog::open(data_dir)?,
+            people: People::open(&queue)?,
             queue,
             clock,
             tokens: Mutex::new(tokens),

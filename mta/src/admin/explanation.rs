@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{HoldRow, SuppressionRow};
+
 /// Where mail to an address would go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
@@ -12,6 +14,13 @@ pub struct Explanation {
     pub verdict: String,
     /// It would go at once.
     pub goes: bool,
+    /// The command that mends it, where one does.
+    pub mend: Option<String>,
+    /// Entries of the suppression list about it, those for all accounts first: nothing is sent. With `account`, it is
+    /// mail of this account alone that is not.
+    pub suppressed: Vec<SuppressionRow>,
+    /// Standing holds of all mail to it, then those of mail of one account, tag or sender.
+    pub holds: Vec<HoldRow>,
     /// The routing domain: the recipient's, or the smarthost that a route names.
     pub routing_domain: String,
     /// `mx` or `smarthost`; nothing when there is no way.

@@ -18,6 +18,9 @@ pub struct Story {
     pub sender: Option<String>,
     /// When it was accepted (RFC 3339).
     pub accepted: String,
+    /// When it was to be sent (RFC 3339); nothing: at once.
+    #[serde(default)]
+    pub send_at: Option<String>,
     /// Listener that it came in by.
     pub listener: Option<String>,
     /// Account.

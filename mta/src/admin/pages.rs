@@ -7,10 +7,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ipnet::IpNet;
 use prometheus::Encoder;
+use prometheus::proto::MetricFamily;
+use tokio::sync::Mutex;
 
 use crate::access::Scope;
 
+use super::Control;
 use super::api::{Front, Need, Origin, allowed};
+
+/// Whose turn it is to measure.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The pages; for `/metrics` the `process` is measured, too.
 pub fn pages(front: &Front, allow: Vec<IpNet>, process: fn()) -> Router {
@@ -22,6 +28,8 @@ pub fn pages(front: &Front, allow: Vec<IpNet>, process: fn()) -> Router {
         {
             return problem.into_response();
         }
+        // Who reads at the same time would see gauges that are being made anew.
+        let _turn = TURN.lock().await;
         front.control.measure();
         process();
         metrics()
@@ -31,6 +39,13 @@ pub fn pages(front: &Front, allow: Vec<IpNet>, process: fn()) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(front.clone())
+}
+
+/// The metrics as they are now, for whoever shows figures to people.
+pub async fn gathered(control: &dyn Control) -> Vec<MetricFamily> {
+    let _turn = TURN.lock().await;
+    control.measure();
+    prometheus::gather()
 }
 
 fn is_trusted(origin: Origin, allow: &[IpNet]) -> bool {

@@ -12,6 +12,10 @@ pub struct QueueQuery {
     pub message: Option<String>,
     /// Domain of the recipients.
     pub domain: Option<String>,
+    /// Where it really goes, as `GET /api/v1/queue/summary?by=site` names it.
+    pub site: Option<String>,
+    /// Pool that it leaves by.
+    pub pool: Option<String>,
     /// Account.
     pub account: Option<String>,
     /// Tag.
@@ -20,6 +24,8 @@ pub struct QueueQuery {
     pub sender: Option<String>,
     /// Only those held (or not).
     pub held: Option<bool>,
+    /// Only those that this standing hold keeps.
+    pub standing: Option<String>,
     /// Rows at most; 100 when not given.
     pub limit: Option<usize>,
     /// Where the page before ended.
@@ -55,12 +61,30 @@ pub struct Row {
     pub state: String,
     /// Attempts that ended.
     pub attempts: u32,
-    /// RFC 3339; nothing while held.
+    /// RFC 3339; nothing while held for good.
     pub next_attempt: Option<String>,
     /// What stood in the way.
     pub last_reply: Option<String>,
-    /// Why it is held.
+    /// What that is about, as events name it.
+    #[serde(default)]
+    pub last_category: Option<String>,
+    /// The rule for replies that says so.
+    #[serde(default)]
+    pub last_rule: Option<String>,
+    /// Who holds it, and why.
     pub held: Option<String>,
+    /// The standing hold that keeps it.
+    #[serde(default)]
+    pub standing: Option<String>,
+    /// Pool that it leaves by.
+    #[serde(default)]
+    pub pool: String,
+    /// When its hold ends by itself (RFC 3339).
+    #[serde(default)]
+    pub held_until: Option<String>,
+    /// When it was to be sent (RFC 3339); nothing: at once.
+    #[serde(default)]
+    pub send_at: Option<String>,
     /// RFC 3339.
     pub accepted: String,
     /// Account.
@@ -69,6 +93,15 @@ pub struct Row {
     pub tags: Vec<String>,
     /// Octets.
     pub size: u64,
+}
+
+/// What a reply is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meaning {
+    /// The category, as events name it.
+    pub category: &'static str,
+    /// The rule for replies that says so.
+    pub rule: String,
 }
 
 /// What is to be done to deliveries that wait.
@@ -87,6 +120,16 @@ pub struct Order {
     pub dry_run: bool,
     /// Why, for those who ask later. Of what is given up, the sender is told.
     pub why: String,
+    /// When a hold ends by itself (RFC 3339); nothing: when it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// After how many seconds a hold ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub for_seconds: Option<u64>,
+    /// The pool from which what is moved goes from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Who orders it: whoever asks is put in.
     #[serde(skip)]
     pub who: String,
@@ -106,6 +149,8 @@ pub enum Action {
     Bounce,
     /// Look the route up again and attempt now.
     Reroute,
+    /// Go from another pool, now.
+    Move,
 }
 
 /// What was done.

@@ -13,15 +13,20 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::limit_hit;
 
 use super::api::Origin;
+use super::patient::Patient;
 
 /// Connections at a time: pages that stay open to see live what happens, scripts, Prometheus. Each costs a few tens
 /// of kilobytes.
 const CONNECTIONS_MAX: usize = 512;
-/// Time for the head of a request.
+/// What accepts TLS at this moment: a reload brings another certificate. Nothing: there is none.
+pub type Acceptors = Arc<dyn Fn() -> Option<TlsAcceptor> + Send + Sync>;
+
+/// Time for the head of a request, and before it for a handshake of TLS.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets of the head of a request.
 const HEAD_MAX: usize = 64 * 1024;
@@ -57,8 +62,8 @@ impl Door for UnixListener {
     }
 }
 
-/// Answers until it is dropped.
-pub(super) async fn serve(door: impl Door, router: Router) {
+/// Answers until it is dropped; over TLS where there is something that accepts it.
+pub(super) async fn serve(door: impl Door, router: Router, tls: Option<Acceptors>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -76,20 +81,35 @@ pub(super) async fn serve(door: impl Door, router: Router) {
             limit_hit("admin_connections");
             continue;
         };
-        connections.spawn(converse(stream, origin, router.clone(), permit));
+        let router = router.clone().layer(Extension(origin));
+        match &tls {
+            None => connections.spawn(converse(stream, router, permit)),
+            Some(acceptors) => {
+                let Some(acceptor) = acceptors() else { continue };
+                connections.spawn(async move {
+                    match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(stream, router, permit).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "a TLS handshake of the admin interface failed");
+                        }
+                        Err(_) => tracing::debug!("a TLS handshake of the admin interface took too long"),
+                    }
+                })
+            }
+        };
     }
 }
 
-async fn converse<S>(stream: S, origin: Origin, router: Router, _permit: OwnedSemaphorePermit)
+async fn converse<S>(stream: S, router: Router, _permit: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router.layer(Extension(origin)));
+    let service = TowerToHyperService::new(router);
     let served: Result<(), hyper::Error> = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the admin interface ended badly");

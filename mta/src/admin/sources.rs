@@ -31,6 +31,41 @@ pub struct SourceRow {
     pub why: Option<String>,
     /// Until when it is stopped (RFC 3339); nothing: until somebody acts.
     pub until: Option<String>,
+    /// Whether the name of its address leads back to it; nothing: that is not looked at yet.
+    pub names: Option<NamesRow>,
+}
+
+/// Forward-confirmed reverse DNS of a source, as it was found last. It is looked at once an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NamesRow {
+    /// When it was found out (RFC 3339).
+    pub at: String,
+    /// `fits`: the address has one name, which leads back to it and is the one in EHLO; `differs`: the same, but the name
+    /// in EHLO is another, which leads to the address too; `fails`; `unknown`: it could not be found out.
+    pub verdict: String,
+    /// Names of the public address (PTR), five at most.
+    pub pointers: Vec<String>,
+    /// Each check.
+    pub checks: Vec<CheckRow>,
+}
+
+/// Replies by which mail of a source was refused or put off, of one kind at one site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusalRow {
+    /// The last time (RFC 3339).
+    pub at: String,
+    /// Where.
+    pub site: String,
+    /// The rule that knew the reply.
+    pub rule: String,
+    /// What it was about.
+    pub category: String,
+    /// The mail ended; otherwise it is tried again.
+    pub for_good: bool,
+    /// The last reply.
+    pub reply: String,
+    /// Recipients.
+    pub times: u64,
 }
 
 /// A source with its paths.
@@ -39,6 +74,9 @@ pub struct SourceAnswer {
     /// It.
     #[serde(flatten)]
     pub source: SourceRow,
+    /// What was refused last since the relay was started, the latest first: ten kinds at most. What blames the recipient
+    /// alone is left out.
+    pub refusals: Vec<RefusalRow>,
     /// Each site where it is in use or remembered.
     pub paths: Vec<PathRow>,
     /// Paths beyond those that are told.
@@ -82,6 +120,16 @@ pub struct PathRow {
     pub limits: Vec<LimitNow>,
     /// When it last carried anything (RFC 3339).
     pub last_used: Option<String>,
+}
+
+/// A source at a site where something is amiss, or where a server has taught us to send less.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AmissRow {
+    /// The source.
+    pub source: String,
+    /// How it stands there.
+    #[serde(flatten)]
+    pub path: PathRow,
 }
 
 /// A limit of a path.

@@ -1,16 +1,77 @@
 //! Puts what dispatch found about an address into words.
 
-use crate::admin::{Explanation, HostRow, LimitRow, SourceNow};
+use crate::admin::{ControlError, Explanation, HostRow, LimitRow, SourceNow};
 use crate::dispatch::{Explained, Found};
 use crate::egress::{Obstacle, PathView, SiteView};
 use crate::message::{Address, Timestamp};
+use crate::queue::{Place, StandingHold, Takes};
 use crate::smtp_out::opening::TlsWish;
+use crate::suppression::Entry;
+
+use super::RelayControl;
+
+impl RelayControl {
+    /// Where mail to an address would go now, and what stands in its way.
+    pub(super) async fn explanation_of(
+        &self,
+        recipient: &str,
+        pool: Option<&str>,
+    ) -> Result<Explanation, ControlError> {
+        let address = Address::parse(recipient.trim())
+            .map_err(|error| ControlError::Question(format!("{recipient}: {error}")))?;
+        if let Some(pool) = pool
+            && !self.config.get().pools.iter().any(|known| *known.name == *pool)
+        {
+            return Err(ControlError::Question(format!("there is no pool \"{pool}\"")));
+        }
+        let explained = self.dispatch.explain(&address, pool).await;
+        let entries = self.entries_about(&address).await?;
+        let mut answer = explanation(&address, &explained);
+        held(&mut answer, &self.queue.standing_holds(), &address);
+        suppressed(&mut answer, &entries);
+        Ok(answer)
+    }
+}
+
+/// What people hold counts before what stands in the way there.
+fn held(answer: &mut Explanation, standing: &[StandingHold], address: &Address) {
+    let place = Place { site: answer.site.as_deref().unwrap_or(""), pool: &answer.pool };
+    let domains = [address.domain().as_str(), &answer.routing_domain];
+    let taken = |amount: Takes| {
+        let of = move |hold: &&StandingHold| {
+            !hold.ending && hold.kind.would_take(domains, &place) == amount
+        };
+        standing.iter().filter(of).map(super::holds::row).collect::<Vec<_>>()
+    };
+    let (all, parts) = (taken(Takes::All), taken(Takes::Some));
+    // Without a way it does not come so far.
+    if let Some(hold) = all.first().filter(|_| answer.route.is_some()) {
+        let until = hold.until.as_ref().map_or(String::new(), |until| format!(", until {until}"));
+        answer.verdict = format!("It would be held by {}: {}{until}", hold.who, hold.why);
+        answer.mend = Some(format!("tambo queue release --standing {}", hold.id));
+        answer.goes = false;
+    }
+    answer.holds = [all, parts].concat();
+}
+
+/// To whom nothing is sent nothing is sent, whatever else there is.
+fn suppressed(answer: &mut Explanation, entries: &[Entry]) {
+    if let Some(entry) = entries.iter().find(|entry| entry.account.is_none()) {
+        answer.verdict = format!("It would not be sent: {}", entry.sentence());
+        answer.mend = Some(format!("tambo suppression remove {}", entry.subject));
+        answer.goes = false;
+    }
+    answer.suppressed = entries.iter().map(super::suppressions::row).collect();
+}
 
 pub(super) fn explanation(address: &Address, explained: &Explained) -> Explanation {
     let mut answer = Explanation {
         recipient: address.to_string(),
         verdict: String::new(),
         goes: false,
+        mend: None,
+        suppressed: Vec::new(),
+        holds: Vec::new(),
         routing_domain: explained.routing_domain.clone(),
         route: None,
         site: None,

@@ -1,34 +1,50 @@
 //! What `admin` may ask, answered by queue, dispatch and spool.
 
+mod events;
 mod explain;
+mod flow;
+mod holds;
+mod keys;
+mod numbers;
+mod probe;
+mod queue;
+mod report;
+mod sending;
+mod settings;
 mod sources;
 mod story;
+mod suppressions;
+mod webhooks;
+mod window;
+mod wire;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use relay_config::Config;
+use tokio::sync::mpsc;
 
 use crate::admin::{
-    Acted, Action, Control, ControlError, Explanation, ForecastAnswer, ForecastQuestion, GroupBy,
-    HaltRow, Order, Page, QueueQuery, QueueSummary, Refused, ReleaseOrder, Released, Row,
-    SourceAnswer, SourceDone, SourceOrder, SourceRow, Status, Story, SwapAnswer, SwapOrder,
-    WarmUpRow,
+    AccountRow, Acted, AmissRow, BlocklistRow, Control, ControlError, EventFlow, EventQuery,
+    Explanation, FollowQuery, ForecastAnswer, ForecastQuestion, Found, GroupBy, HaltRow, HoldMade,
+    HoldOrder, HoldRow, Meaning, MessageQuery, MessageRow, NamesRow, NumbersQuery, NumbersRow,
+    Order, Page, PoolRow, ProbeAnswer, ProbeOrder, ProviderRow, QueueQuery, QueueSummary,
+    ReleaseOrder, Released, Reloaded, ReplayOrder, Replayed, Report, ReportQuery, Row, SendOrder,
+    Sent, SettingRow, SourceAnswer, SourceDone, SourceOrder, SourceRow, Status, Story,
+    SuppressionOrder, SuppressionQuery, SuppressionRemoval, SuppressionRow, SuppressionsAdded,
+    SwapAnswer, SwapOrder, WarmUpRow, WebhookRow, WireQuery,
 };
 use crate::current::Current;
 use crate::dispatch::Dispatch;
-use crate::message::{Address, Delivery, DeliveryId, Event, Id, Message};
+use crate::message::Event;
+use crate::outcome::webhook::Webhooks;
 use crate::outcome::{self, Question};
 use crate::outside::BoxFuture;
-use crate::queue::{Lever, LeverError, Queue, QueueRow};
+use crate::queue::Queue;
 use crate::spool::SpoolHealth;
 
-/// Rows of a page when nobody says.
-const PAGE: usize = 100;
-/// Rows of a page at most.
-const PAGE_MAX: usize = 5_000;
-/// Deliveries that could not be acted upon and are named.
-const REFUSED_NAMED_MAX: usize = 100;
+pub use flow::Streams;
+pub use keys::RequestKeys;
+pub use settings::ReloadOrder;
 
 /// The relay, for those who watch and steer it.
 #[derive(Clone)]
@@ -39,65 +55,32 @@ pub struct RelayControl {
     pub dispatch: Arc<Dispatch>,
     /// What the operator decided.
     pub config: Arc<Current<Config>>,
+    /// Whom to ask for a reload.
+    pub reloads: mpsc::Sender<ReloadOrder>,
+    /// Who follows events.
+    pub streams: Streams,
+    /// Who is posted events to.
+    pub webhooks: Arc<Webhooks>,
+    /// Names of requests to send.
+    pub keys: Arc<RequestKeys>,
+    /// One at a time is probed.
+    probing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl RelayControl {
-    async fn page(
-        &self,
-        query: QueueQuery,
-    ) -> Result<(Vec<QueueRow>, Option<DeliveryId>), ControlError> {
-        let queue = Arc::clone(&self.queue);
-        self.queue.barrier().await.map_err(|error| ControlError::Spool(error.to_string()))?;
-        let looked = tokio::task::spawn_blocking(move || page(&queue, &query)).await;
-        looked.map_err(|error| ControlError::Spool(error.to_string()))?
-    }
-
-    async fn act_on_all(&self, order: Order) -> Result<Acted, ControlError> {
-        let mut acted = Acted::default();
-        let mut query = QueueQuery { limit: Some(PAGE_MAX), ..order.query };
-        loop {
-            let (rows, next) = self.page(query.clone()).await?;
-            acted.matched += rows.len();
-            if order.dry_run {
-                let Some(next) = next else { return Ok(acted) };
-                query.from = Some(cursor(next));
-                continue;
-            }
-            for row in rows {
-                let id = row.delivery.id;
-                match self.act_on(order.action, id, &order.who, &order.why).await {
-                    Ok(()) => acted.done += 1,
-                    Err(error) => {
-                        acted.refused_count += 1;
-                        if acted.refused.len() < REFUSED_NAMED_MAX {
-                            let message = id.message.to_string();
-                            acted.refused.push(Refused { message, why: error.to_string() });
-                        }
-                    }
-                }
-            }
-            let Some(next) = next else { return Ok(acted) };
-            query.from = Some(cursor(next));
-        }
-    }
-
-    async fn act_on(
-        &self,
-        action: Action,
-        id: DeliveryId,
-        who: &str,
-        why: &str,
-    ) -> Result<(), LeverError> {
-        match action {
-            Action::Hold => {
-                let why = format!("{who}: {why}");
-                self.queue.pull(id, &Lever::Hold { why }).await
-            }
-            Action::Release => self.queue.pull(id, &Lever::Release).await,
-            Action::Retry => self.queue.pull(id, &Lever::Retry).await,
-            Action::Bounce => self.dispatch.bounce(id, why).await,
-            Action::Reroute => self.dispatch.reroute(id).await,
-        }
+    /// Over these, with the end at which reloads are asked for.
+    pub fn new(
+        queue: &Arc<Queue>,
+        dispatch: &Arc<Dispatch>,
+        config: &Arc<Current<Config>>,
+        (streams, webhooks): (Streams, Arc<Webhooks>),
+    ) -> (Self, mpsc::Receiver<ReloadOrder>) {
+        let (queue, dispatch, config) =
+            (Arc::clone(queue), Arc::clone(dispatch), Arc::clone(config));
+        let (reloads, asked) = settings::reloads();
+        let keys = Arc::default();
+        let probing = Arc::default();
+        (Self { queue, dispatch, config, reloads, streams, webhooks, keys, probing }, asked)
     }
 }
 
@@ -111,7 +94,7 @@ impl Control for RelayControl {
         Box::pin(async move {
             let (rows, next) = self.page(query).await?;
             let rows = rows.iter().map(|row| self.row(row)).collect();
-            Ok(Page { rows, next: next.map(cursor) })
+            Ok(Page { rows, next: next.map(queue::cursor) })
         })
     }
 
@@ -120,13 +103,36 @@ impl Control for RelayControl {
         on_its_own(async move { me.act_on_all(order).await })
     }
 
+    fn standing_holds(&self) -> Vec<HoldRow> {
+        self.hold_rows()
+    }
+
+    fn stand(&self, order: HoldOrder) -> BoxFuture<'_, Result<HoldMade, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.hold_kind(order).await })
+    }
+
+    fn end_standing(&self, id: String) -> BoxFuture<'_, Result<Acted, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.end_hold_of(&id).await })
+    }
+
     fn sources(&self) -> BoxFuture<'_, Result<Vec<SourceRow>, ControlError>> {
-        let rows = self.dispatch.sources().iter().map(sources::source_row).collect();
+        let rows = self.source_rows();
         Box::pin(async move { Ok(rows) })
     }
 
     fn source(&self, name: String) -> BoxFuture<'_, Result<SourceAnswer, ControlError>> {
         Box::pin(async move { self.source_answer(&name) })
+    }
+
+    fn paths_amiss(&self) -> Vec<AmissRow> {
+        self.amiss_rows()
+    }
+
+    fn look_at_names(&self, name: String) -> BoxFuture<'_, Result<NamesRow, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.names_now(&name).await })
     }
 
     fn act_on_source(
@@ -185,8 +191,60 @@ impl Control for RelayControl {
         })
     }
 
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<Found<Event>, ControlError>> {
+        Box::pin(async move { self.found_events(query).await })
+    }
+
+    fn follow(&self, query: FollowQuery) -> Result<Box<dyn EventFlow>, ControlError> {
+        self.flow(&query)
+    }
+
+    fn wire(&self, query: WireQuery) -> Result<Box<dyn EventFlow>, ControlError> {
+        self.conversations(query)
+    }
+
+    fn messages(
+        &self,
+        query: MessageQuery,
+    ) -> BoxFuture<'_, Result<Found<MessageRow>, ControlError>> {
+        Box::pin(async move { self.found_messages(query).await })
+    }
+
+    fn numbers(&self, query: NumbersQuery) -> BoxFuture<'_, Result<Vec<NumbersRow>, ControlError>> {
+        Box::pin(async move { self.number_rows(&query).await })
+    }
+
+    fn numbers_together(
+        &self,
+        queries: Vec<NumbersQuery>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<NumbersRow>>, ControlError>> {
+        Box::pin(async move { self.number_rows_together(&queries).await })
+    }
+
+    fn report(&self, query: ReportQuery) -> BoxFuture<'_, Result<Report, ControlError>> {
+        Box::pin(async move { self.report_of(&query).await })
+    }
+
+    fn webhooks(&self) -> Result<Vec<WebhookRow>, ControlError> {
+        Ok(self.webhook_rows())
+    }
+
+    fn replay(
+        &self,
+        name: String,
+        order: ReplayOrder,
+    ) -> BoxFuture<'_, Result<Replayed, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.replay_from(&name, &order).await })
+    }
+
     fn story(&self, name: String) -> BoxFuture<'_, Result<Story, ControlError>> {
         Box::pin(async move { self.story_of(&name).await })
+    }
+
+    fn meaning(&self, reply: &str) -> Option<Meaning> {
+        let verdict = self.dispatch.meaning_of(reply)?;
+        Some(Meaning { category: verdict.category.word(), rule: verdict.rule.to_string() })
     }
 
     fn summary(&self, by: GroupBy) -> BoxFuture<'_, Result<QueueSummary, ControlError>> {
@@ -198,17 +256,74 @@ impl Control for RelayControl {
         recipient: String,
         pool: Option<String>,
     ) -> BoxFuture<'_, Result<Explanation, ControlError>> {
-        Box::pin(async move {
-            let address = Address::parse(recipient.trim())
-                .map_err(|error| ControlError::Question(format!("{recipient}: {error}")))?;
-            if let Some(pool) = &pool
-                && !self.config.get().pools.iter().any(|known| *known.name == **pool)
-            {
-                return Err(ControlError::Question(format!("there is no pool \"{pool}\"")));
-            }
-            let explained = self.dispatch.explain(&address, pool.as_deref()).await;
-            Ok(explain::explanation(&address, &explained))
-        })
+        Box::pin(async move { self.explanation_of(&recipient, pool.as_deref()).await })
+    }
+
+    fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Result<ProbeAnswer, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.probe_of(order).await })
+    }
+
+    fn suppressions(
+        &self,
+        query: SuppressionQuery,
+    ) -> BoxFuture<'_, Result<Page<SuppressionRow>, ControlError>> {
+        Box::pin(self.suppression_page(query))
+    }
+
+    fn suppressions_of(
+        &self,
+        name: String,
+    ) -> BoxFuture<'_, Result<Vec<SuppressionRow>, ControlError>> {
+        Box::pin(async move { self.suppression_rows(&name).await })
+    }
+
+    fn suppress(
+        &self,
+        order: SuppressionOrder,
+    ) -> BoxFuture<'_, Result<SuppressionsAdded, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.add_suppressions(order).await })
+    }
+
+    fn unsuppress(
+        &self,
+        name: String,
+        removal: SuppressionRemoval,
+        who: String,
+    ) -> BoxFuture<'_, Result<Vec<SuppressionRow>, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.remove_suppressions(&name, removal, &who).await })
+    }
+
+    fn settings(&self) -> Vec<SettingRow> {
+        self.setting_rows()
+    }
+
+    fn accounts(&self) -> Vec<AccountRow> {
+        self.account_rows()
+    }
+
+    fn pools(&self) -> Vec<PoolRow> {
+        self.pool_rows()
+    }
+
+    fn providers(&self) -> Vec<ProviderRow> {
+        self.provider_rows()
+    }
+
+    fn blocklists(&self) -> Vec<BlocklistRow> {
+        self.blocklist_rows()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.ask_for_reload().await })
+    }
+
+    fn send(&self, order: SendOrder) -> BoxFuture<'_, Result<Sent, ControlError>> {
+        let me = self.clone();
+        on_its_own(async move { me.send_letter(order).await })
     }
 
     fn status(&self) -> Status {
@@ -233,104 +348,4 @@ fn on_its_own<T: Send + 'static>(
 ) -> BoxFuture<'static, Result<T, ControlError>> {
     let done = tokio::spawn(work);
     Box::pin(async move { done.await.map_err(|error| ControlError::Spool(error.to_string()))? })
-}
-
-impl RelayControl {
-    fn row(&self, row: &QueueRow) -> Row {
-        let (delivery, message) = (&row.delivery, &row.message);
-        let waiting = delivery
-            .recipients
-            .iter()
-            .filter(|r| r.state == crate::message::RecipientState::Queued);
-        let state = match () {
-            () if delivery.hold.is_some() => "held",
-            () if row.active => "active",
-            () if delivery.attempts > 0 => "deferred",
-            () => "queued",
-        };
-        Row {
-            message: message.id.to_string(),
-            delivery: delivery.id.number,
-            message_id: message.message_id.clone(),
-            sender: message.sender.to_string(),
-            recipients: waiting.map(|recipient| recipient.address.to_string()).collect(),
-            domain: delivery.domain.clone(),
-            site: self
-                .dispatch
-                .site_of(&delivery.domain)
-                .unwrap_or_else(|| delivery.domain.clone()),
-            state: state.to_owned(),
-            attempts: delivery.attempts,
-            next_attempt: delivery.hold.is_none().then(|| delivery.due.to_rfc3339()),
-            last_reply: delivery.last.as_ref().map(|last| last.reply.to_string()),
-            held: delivery.hold.as_ref().map(|hold| hold.why.clone()),
-            accepted: message.id.time().to_rfc3339(),
-            account: message.account.clone(),
-            tags: message.tags.clone(),
-            size: message.size(),
-        }
-    }
-}
-
-fn page(
-    queue: &Queue,
-    query: &QueueQuery,
-) -> Result<(Vec<QueueRow>, Option<DeliveryId>), ControlError> {
-    let spool = |error: crate::spool::SpoolError| ControlError::Spool(error.to_string());
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let wanted = |delivery: &Delivery, message: &Message| wanted(query, delivery, message);
-    if let Some(name) = &query.message {
-        let mut rows = Vec::new();
-        for id in ids_of(queue, name)? {
-            rows.extend(queue.of_message(id).map_err(spool)?);
-        }
-        rows.retain(|row| wanted(&row.delivery, &row.message));
-        return Ok((rows, None));
-    }
-    let from = query.from.as_deref().map(parse_cursor).transpose()?;
-    let page = queue.list(from, limit, &wanted).map_err(spool)?;
-    Ok((page.rows, page.next))
-}
-
-/// The messages that an id or a Message-ID stands for.
-fn ids_of(queue: &Queue, name: &str) -> Result<Vec<Id>, ControlError> {
-    if let Ok(id) = name.trim().parse::<Id>() {
-        return Ok(vec![id]);
-    }
-    let inside = name.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
-    let events = outcome::trace(&*queue.spool(), &Question::MessageId(inside))
-        .map_err(|error| ControlError::Spool(error.to_string()))?;
-    let ids: BTreeSet<Id> = events.iter().filter_map(|event| event.message).collect();
-    Ok(ids.into_iter().collect())
-}
-
-fn wanted(query: &QueueQuery, delivery: &Delivery, message: &Message) -> bool {
-    let same = |wanted: &Option<String>, found: &str| {
-        wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
-    };
-    let to_domain = || {
-        let mut domains = delivery.recipients.iter().map(|it| it.address.domain().as_str());
-        query
-            .domain
-            .as_ref()
-            .is_some_and(|wanted| domains.any(|it| wanted.eq_ignore_ascii_case(it)))
-    };
-    (same(&query.domain, &delivery.domain) || to_domain())
-        && same(&query.account, &message.account)
-        && same(&query.sender, &message.sender.to_string())
-        && query.tag.as_ref().is_none_or(|tag| message.tags.contains(tag))
-        && query.held.is_none_or(|held| delivery.hold.is_some() == held)
-}
-
-/// `01kdyx0g2c001.3`
-fn cursor(id: DeliveryId) -> String {
-    format!("{}.{}", id.message, id.number)
-}
-
-fn parse_cursor(text: &str) -> Result<DeliveryId, ControlError> {
-    let parsed = text.split_once('.').and_then(|(message, number)| {
-        Some(DeliveryId { message: message.parse().ok()?, number: number.parse().ok()? })
-    });
-    parsed
-        .ok_or_else(|| ControlError::Question("from is not the `next` of a page before".to_owned()))
 }

@@ -7,11 +7,11 @@ use relay_config::values::Rate;
 use tokio::task::JoinSet;
 
 use crate::admin::{
-    CheckRow, ControlError, ForecastAnswer, ForecastDay, ForecastQuestion, HaltRow, LimitNow,
-    PathRow, ReleaseOrder, Released, SourceAction, SourceAnswer, SourceDone, SourceOrder,
-    SourceRow, StandbyRow, SwapAnswer, SwapOrder, SwapPool, WarmUpRow,
+    AmissRow, CheckRow, ControlError, ForecastAnswer, ForecastDay, ForecastQuestion, HaltRow,
+    LimitNow, NamesRow, PathRow, RefusalRow, ReleaseOrder, Released, SourceAction, SourceAnswer,
+    SourceDone, SourceOrder, SourceRow, StandbyRow, SwapAnswer, SwapOrder, SwapPool, WarmUpRow,
 };
-use crate::dispatch::{self, Looked, NotDone, PoolSwap};
+use crate::dispatch::{self, Looked, Named, NotDone, PoolSwap, Refusal};
 use crate::egress::vetting::{Check, Outcome, Verdict};
 use crate::egress::{
     Halt, Halted, Health, Listed, OTHER, PathLever, PathState, Share, SourceLever, Standing,
@@ -40,7 +40,22 @@ impl RelayControl {
         paths.sort_by_key(|path| (path.health == Health::Active, path.kind.provider().is_none()));
         let paths_left_out = paths.len().saturating_sub(PATHS_MAX);
         let paths = paths.iter().take(PATHS_MAX).map(path_row).collect();
-        Ok(SourceAnswer { source: source_row(&listed), paths, paths_left_out })
+        let refusals = self.dispatch.refusals(name).iter().map(refusal_row).collect();
+        Ok(SourceAnswer { source: self.source_row(&listed), refusals, paths, paths_left_out })
+    }
+
+    pub(super) fn source_rows(&self) -> Vec<SourceRow> {
+        self.dispatch.sources().iter().map(|listed| self.source_row(listed)).collect()
+    }
+
+    fn source_row(&self, listed: &Listed) -> SourceRow {
+        let names = self.dispatch.named(&listed.source);
+        SourceRow { names: names.as_ref().map(names_row), ..source_row(listed) }
+    }
+
+    pub(super) async fn names_now(&self, name: &str) -> Result<NamesRow, ControlError> {
+        let named = self.dispatch.look_at_names(name).await;
+        named.as_ref().map(names_row).ok_or_else(|| no_source(name))
     }
 
     pub(super) async fn order_source(
@@ -169,10 +184,18 @@ impl RelayControl {
         if let Some(pool) = pool {
             self.known_pool(pool)?;
         }
-        let mut paths = self.dispatch.paths(pool);
+        let mut paths = self.dispatch.paths_warming(pool);
         paths.sort_by_key(|path| path.kind.provider().is_none());
         let rows = paths.iter().filter_map(warm_up_row);
         Ok(rows.take(PATHS_MAX).collect())
+    }
+
+    pub(super) fn amiss_rows(&self) -> Vec<AmissRow> {
+        let row = |path: &PathState| AmissRow {
+            source: path.source.name.to_string(),
+            path: path_row(path),
+        };
+        self.dispatch.paths_amiss().iter().take(PATHS_MAX).map(row).collect()
     }
 
     pub(super) fn forecast_answer(
@@ -205,7 +228,7 @@ impl RelayControl {
         })
     }
 
-    fn known_pool(&self, name: &str) -> Result<(), ControlError> {
+    pub(super) fn known_pool(&self, name: &str) -> Result<(), ControlError> {
         let config = self.config.get();
         if config.pools.iter().any(|pool| *pool.name == *name) {
             return Ok(());
@@ -216,15 +239,9 @@ impl RelayControl {
     }
 }
 
-/// A source as it is listed.
+/// A source as it is listed, without what is known of its names.
 pub(super) fn source_row(listed: &Listed) -> SourceRow {
     let Listed { source, active, standby, present, standing } = listed;
-    let state = match standing.word() {
-        "active" if !present && source.via.is_some() => "unreachable",
-        "active" if !present => "missing",
-        "active" if active.is_empty() && !standby.is_empty() => "standby",
-        word => word,
-    };
     let (why, until) = match standing {
         Standing::Good if !present => (Some(missing(source)), None),
         Standing::Good => (None, None),
@@ -241,9 +258,37 @@ pub(super) fn source_row(listed: &Listed) -> SourceRow {
         pool: active.first().or(standby.first()).map(ToString::to_string),
         pools: names(active),
         standby: names(standby),
-        state: state.to_owned(),
+        state: listed.state().to_owned(),
         why,
         until: until.map(Timestamp::to_rfc3339),
+        names: None,
+    }
+}
+
+fn names_row(named: &Named) -> NamesRow {
+    let verdict = match named.verdict() {
+        Verdict::Passes if named.is_helo => "fits",
+        Verdict::Passes => "differs",
+        Verdict::Fails => "fails",
+        Verdict::Later => "unknown",
+    };
+    NamesRow {
+        at: named.at.to_rfc3339(),
+        verdict: verdict.to_owned(),
+        pointers: named.pointers.clone(),
+        checks: named.checks.iter().map(check_row).collect(),
+    }
+}
+
+fn refusal_row(refusal: &Refusal) -> RefusalRow {
+    RefusalRow {
+        at: refusal.at.to_rfc3339(),
+        site: refusal.site.to_string(),
+        rule: refusal.rule.to_string(),
+        category: refusal.category.to_owned(),
+        for_good: refusal.for_good,
+        reply: refusal.reply.clone(),
+        times: refusal.times,
     }
 }
 
@@ -428,7 +473,7 @@ fn no_source(name: &str) -> ControlError {
     ControlError::NotFound(format!("there is no source {name}; `tambo sources list` names them"))
 }
 
-fn not_done(error: NotDone) -> ControlError {
+pub(super) fn not_done(error: NotDone) -> ControlError {
     match error {
         NotDone::Refused(why) => ControlError::Refused(why),
         NotDone::NotWritten(_) => ControlError::Spool(error.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::admin::{
-    ControlError, GroupBy, GroupRow, QueueSummary, RecipientRow, Row, Story, WaitingRow,
+    ControlError, GroupBy, GroupRow, QueueQuery, QueueSummary, RecipientRow, Row, Story, WaitingRow,
 };
 use crate::message::{Address, Event, EventKind, Id, Timestamp};
 use crate::outcome::{self, Question};
@@ -23,7 +23,7 @@ impl RelayControl {
         self.queue.barrier().await.map_err(|error| ControlError::Spool(error.to_string()))?;
         let (queue, name) = (std::sync::Arc::clone(&self.queue), name.to_owned());
         let look = move || {
-            let mut ids = super::ids_of(&queue, &name)?;
+            let mut ids = super::queue::ids_of(&queue, &name)?;
             // Of several messages with one Message-ID, the newest.
             let Some(id) = ids.pop() else { return Err(nothing(&name)) };
             let events = outcome::trace(&*queue.spool(), &Question::Message(id)).map_err(spool)?;
@@ -54,7 +54,7 @@ impl RelayControl {
         }
         let first = row.delivery.recipients.first().map(|it| &it.address);
         let Some(address): Option<&Address> = first else { return "nothing".to_owned() };
-        let found = self.dispatch.explain(address, row.message.pool.as_deref()).await;
+        let found = self.dispatch.explain(address, row.pool()).await;
         let explained = explain::explanation(address, &found);
         match (explained.goes, row.active) {
             (true, true) => format!(
@@ -94,6 +94,34 @@ impl RelayControl {
         })
     }
 
+    /// How many are meant, where one name says which, the queue is so deep that it takes long to count them, and they were
+    /// counted a minute ago.
+    pub(super) fn counted_before(&self, query: &QueueQuery) -> Option<usize> {
+        let QueueQuery { domain, site, pool, account, tag, .. } = query.clone();
+        let named = QueueQuery { domain, site, pool, account, tag, ..QueueQuery::default() };
+        let asked = QueueQuery { limit: None, ..query.clone() };
+        if named != asked {
+            return None;
+        }
+        let census = self.queue.slow_census()?;
+        let deliveries = |group: &Group| group.deliveries;
+        let all = census.all.deliveries;
+        let found = match (&named.domain, &named.site, &named.pool, &named.account, &named.tag) {
+            (None, None, None, None, None) => Some(all),
+            (Some(it), None, None, None, None) => {
+                census.domains.get(&it.to_lowercase()).map(deliveries)
+            }
+            (None, Some(it), None, None, None) => {
+                let known = self.by_site(&census).into_iter().find(|row| row.group == *it);
+                known.map(|row| row.deliveries)
+            }
+            (None, None, None, Some(it), None) => census.accounts.get(it).map(deliveries),
+            (None, None, None, None, Some(it)) => census.tags.get(it).map(deliveries),
+            _ => None,
+        };
+        found.and_then(|count| usize::try_from(count).ok())
+    }
+
     fn by_site(&self, census: &Census) -> Vec<GroupRow> {
         let mut sites: BTreeMap<String, Group> = BTreeMap::new();
         for (domain, group) in &census.domains {
@@ -115,7 +143,12 @@ fn nothing(name: &str) -> ControlError {
 fn simply(row: &QueueRow, events: &[Event], now: Timestamp) -> Option<String> {
     let delivery = &row.delivery;
     if let Some(hold) = &delivery.hold {
-        return Some(format!("somebody to release it: held by {}", hold.why));
+        return Some(match hold.until {
+            None => format!("somebody to release it: held by {}", hold.words()),
+            Some(until) => {
+                format!("the end of its hold, {}: held by {}", until.to_rfc3339(), hold.words())
+            }
+        });
     }
     if delivery.due <= now {
         return None;
@@ -156,6 +189,10 @@ fn story(id: Id, events: Vec<Event>, waiting: Vec<WaitingRow>) -> Story {
             row.map(|row| row.sender.clone()),
         ),
         accepted: id.time().to_rfc3339(),
+        send_at: text(
+            about.and_then(|event| event.next_attempt.clone()),
+            row.and_then(|row| row.send_at.clone()),
+        ),
         listener: about.and_then(|event| event.listener.clone()),
         account: text(
             about.and_then(|event| event.account.clone()),
@@ -175,14 +212,14 @@ fn story(id: Id, events: Vec<Event>, waiting: Vec<WaitingRow>) -> Story {
 }
 
 /// The last that is known of each recipient, in the order in which they came.
-fn recipients(events: &[Event]) -> Vec<RecipientRow> {
+pub(super) fn recipients(events: &[Event]) -> Vec<RecipientRow> {
     let mut rows: Vec<RecipientRow> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for event in events {
         let Some(address) = &event.recipient else { continue };
         let row = RecipientRow {
             address: address.clone(),
-            state: word(event.kind),
+            state: event.kind.word().to_owned(),
             since: event.time.clone(),
             reply: event.reply.clone().or_else(|| event.detail.clone()),
         };
@@ -200,11 +237,6 @@ fn recipients(events: &[Event]) -> Vec<RecipientRow> {
         }
     }
     rows
-}
-
-fn word(kind: EventKind) -> String {
-    let value = serde_json::to_value(kind).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn rows<'a>(groups: impl IntoIterator<Item = (&'a String, &'a Group)>) -> Vec<GroupRow> {

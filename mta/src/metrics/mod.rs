@@ -6,8 +6,12 @@
 //! `docs/reference/metrics.md`, so that the page can't forget one.
 
 mod limits;
+mod named;
+mod pairs;
 mod reference;
 
+pub use named::{Name, NamedCounters, NamedGauges, Names, OTHER, Through, name_after};
+pub use pairs::{Pairs, Snapshot};
 pub use reference::reference;
 
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -16,6 +20,12 @@ use prometheus::core::Collector;
 use prometheus::{
     Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
+
+use named::Named;
+
+/// Series that the page may have at most, whatever is configured and whatever is sent: what a scrape takes and what
+/// Prometheus keeps stays small. Each label has a bound, and a test adds them up.
+pub const SERIES_MAX: usize = 2_000;
 
 /// What an operator asks, each answered by some of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +36,8 @@ pub enum Topic {
     Queue,
     /// Does mail go out?
     Delivery,
+    /// Are the sources well?
+    Sources,
     /// Over what?
     Connections,
     /// Is the disk well?
@@ -47,8 +59,10 @@ pub struct Label {
 enum Values {
     /// Each value with its meaning.
     Known(Vec<(&'static str, &'static str)>),
-    /// Names that the operator gave, or this program: what they are.
+    /// One name that this program gives: what it is.
     Given(&'static str),
+    /// So many names of the configuration.
+    Names(Names),
 }
 
 impl Label {
@@ -57,8 +71,27 @@ impl Label {
         Self { name, values: Values::Known(values.to_vec()) }
     }
 
-    /// A name from the configuration, never one that came over the network.
-    pub fn given(name: &'static str, what: &'static str) -> Self {
+    /// Names of the configuration, never ones that came over the network.
+    pub fn names(name: &'static str, names: Names) -> Self {
+        Self { name, values: Values::Names(names) }
+    }
+
+    fn of_names(&self) -> Option<Names> {
+        match self.values {
+            Values::Names(names) => Some(names),
+            Values::Known(_) | Values::Given(_) => None,
+        }
+    }
+
+    fn known_values(&self) -> Vec<&'static str> {
+        match &self.values {
+            Values::Known(values) => values.iter().map(|(value, _)| *value).collect(),
+            Values::Given(_) | Values::Names(_) => Vec::new(),
+        }
+    }
+
+    /// One name that this program gives.
+    fn given(name: &'static str, what: &'static str) -> Self {
         Self { name, values: Values::Given(what) }
     }
 }
@@ -72,6 +105,8 @@ struct Described {
     labels: Vec<Label>,
     /// Upper bounds of a distribution, `+Inf` not counted.
     buckets: usize,
+    /// Series at most, where that is less than what the labels would allow.
+    series_max: Option<usize>,
 }
 
 static DESCRIBED: Mutex<Vec<Described>> = Mutex::new(Vec::new());
@@ -84,7 +119,9 @@ static LIMIT_HITS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
 static BUILD: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let version = Label::given("version", "the version that runs");
     let help = "Always 1; its label says which version runs";
-    gauges_by(Topic::Process, "tambo_build_info", help, version)
+    let all = registered(IntGaugeVec::new(Opts::new("tambo_build_info", help), &[version.name]));
+    describe(Topic::Process, "tambo_build_info", "gauge", help, vec![version], 0);
+    all
 });
 
 /// Makes the metrics of this file known.
@@ -130,13 +167,7 @@ pub struct Labelled<M> {
 
 impl<M: Clone> Labelled<M> {
     fn new(name: &'static str, labels: &[Label], build: impl Fn(&[&str]) -> M) -> Self {
-        let values: Vec<Vec<&'static str>> = labels
-            .iter()
-            .map(|label| match &label.values {
-                Values::Known(values) => values.iter().map(|(value, _)| *value).collect(),
-                Values::Given(_) => Vec::new(),
-            })
-            .collect();
+        let values: Vec<Vec<&'static str>> = labels.iter().map(Label::known_values).collect();
         let mut combinations: Vec<Vec<&str>> = vec![Vec::new()];
         for values in &values {
             let longer = combinations.iter().flat_map(|before| {
@@ -174,6 +205,14 @@ impl Labelled<IntCounter> {
 }
 
 impl Labelled<IntGauge> {
+    /// Each of them, in the order in which the values are declared.
+    pub fn set_all(&self, counts: &[u64]) {
+        debug_assert_eq!(counts.len(), self.made.len(), "{}", self.name);
+        for (gauge, count) in self.made.iter().zip(counts) {
+            set(gauge, *count);
+        }
+    }
+
     /// Exactly one of the states holds: that one is 1, the others 0.
     pub fn enter(&self, state: &str) {
         for gauge in &self.made {
@@ -211,16 +250,71 @@ pub fn counters(
     made
 }
 
-/// Counters that differ by names of the configuration.
-pub fn counters_by(
+/// Counters that differ by names of the configuration, and perhaps by one more label of known values.
+pub fn named_counters(
     topic: Topic,
     name: &'static str,
     help: &'static str,
-    label: Label,
-) -> IntCounterVec {
-    let made = registered(IntCounterVec::new(Opts::new(name, help), &[label.name]));
-    describe(topic, name, "counter", help, vec![label], 0);
-    made
+    labels: Vec<Label>,
+) -> NamedCounters {
+    let (names, all, values) = named(name, help, &labels, IntCounterVec::new);
+    describe(topic, name, "counter", help, labels, 0);
+    Named::new(names, values, all)
+}
+
+/// Gauges of the same kind.
+pub fn named_gauges(
+    topic: Topic,
+    name: &'static str,
+    help: &'static str,
+    labels: Vec<Label>,
+) -> NamedGauges {
+    let (names, all, values) = named(name, help, &labels, IntGaugeVec::new);
+    describe(topic, name, "gauge", help, labels, 0);
+    Named::new(names, values, all)
+}
+
+fn named<V: Collector + Clone + 'static>(
+    name: &'static str,
+    help: &'static str,
+    labels: &[Label],
+    build: fn(Opts, &[&str]) -> prometheus::Result<V>,
+) -> (Names, V, Vec<&'static str>) {
+    let label_names: Vec<&str> = labels.iter().map(|label| label.name).collect();
+    let all = registered(build(Opts::new(name, help), &label_names));
+    let names = labels.first().and_then(Label::of_names);
+    let values = labels.get(1).map(Label::known_values).unwrap_or_default();
+    (names.expect("the first label is one of names"), all, values)
+}
+
+/// Counters by provider and `value`, of which at most `series_max` are shown.
+pub fn pairs(
+    topic: Topic,
+    name: &'static str,
+    help: &'static str,
+    value: Label,
+    series_max: usize,
+) -> Pairs {
+    let provider = Label::names("provider", Names::Providers);
+    let all = registered(IntCounterVec::new(Opts::new(name, help), &[provider.name, value.name]));
+    let values = value.known_values();
+    describe_at_most(topic, name, "counter", help, vec![provider, value], series_max);
+    Pairs::new(values, series_max, all)
+}
+
+/// Gauges by two labels that are made anew for each page, at most `series_max`.
+pub fn snapshot(
+    topic: Topic,
+    name: &'static str,
+    help: &'static str,
+    labels: [Label; 2],
+    series_max: usize,
+) -> Snapshot {
+    let label_names = [labels[0].name, labels[1].name];
+    let all = registered(IntGaugeVec::new(Opts::new(name, help), &label_names));
+    let names = labels.iter().map(Label::of_names).collect();
+    describe_at_most(topic, name, "gauge", help, labels.to_vec(), series_max);
+    Snapshot::new(names, series_max, all)
 }
 
 /// A value that goes up and down.
@@ -240,18 +334,6 @@ pub fn gauges(
     let labels = vec![label];
     let made = Labelled::new(name, &labels, |values| all.with_label_values(values));
     describe(topic, name, "gauge", help, labels, 0);
-    made
-}
-
-/// Gauges that differ by names of the configuration.
-pub fn gauges_by(
-    topic: Topic,
-    name: &'static str,
-    help: &'static str,
-    label: Label,
-) -> IntGaugeVec {
-    let made = registered(IntGaugeVec::new(Opts::new(name, help), &[label.name]));
-    describe(topic, name, "gauge", help, vec![label], 0);
     made
 }
 
@@ -288,7 +370,22 @@ fn describe(
     labels: Vec<Label>,
     buckets: usize,
 ) {
-    let described = Described { topic, name, kind, help, labels, buckets };
+    note(Described { topic, name, kind, help, labels, buckets, series_max: None });
+}
+
+fn describe_at_most(
+    topic: Topic,
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    labels: Vec<Label>,
+    series_max: usize,
+) {
+    let series_max = Some(series_max);
+    note(Described { topic, name, kind, help, labels, buckets: 0, series_max });
+}
+
+fn note(described: Described) {
     DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner).push(described);
 }
 

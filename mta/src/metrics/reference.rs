@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::PoisonError;
 
-use super::{DESCRIBED, Described, Topic, Values};
+use super::{DESCRIBED, Described, SERIES_MAX, Topic, Values};
 
-const TOPICS: [(Topic, &str, &str); 7] = [
+const TOPICS: [(Topic, &str, &str); 8] = [
     (
         Topic::Intake,
         "Does mail come in?",
@@ -22,6 +22,12 @@ const TOPICS: [(Topic, &str, &str); 7] = [
         "What became of recipients, why not, and how long it took.",
     ),
     (
+        Topic::Sources,
+        "Are the sources well?",
+        "How each stands, everywhere and at sites; pools and what stands by; blocklists; warm-up. Read when the \
+         page is asked for.",
+    ),
+    (
         Topic::Connections,
         "How are names, connections and TLS towards servers?",
         "Where a slow delivery spends its time: DNS, TCP, TLS, or the server's own work.",
@@ -35,22 +41,21 @@ const TOPICS: [(Topic, &str, &str); 7] = [
     (Topic::Process, "How is the process?", "As the operating system sees it (Linux)."),
 ];
 
-/// A usual number of listeners, for the number of series.
-const LISTENERS: usize = 3;
 /// Of values that are this many, the page tells in a table of their own.
 const VALUES_IN_LINE_MAX: usize = 8;
 
 /// The reference of all metrics that are declared, as Markdown.
 pub fn reference() -> String {
-    let series = series_max(LISTENERS);
+    let series = series_max();
     let described = DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = format!(
         "# Metrics\n\n\
          This page is generated: `make docs` writes it from the code that moves the metrics.\n\n\
          `GET /metrics` on `admin.bind` answers in the text format of Prometheus to the networks of \
-         `metrics.allow`. Each series is there from the start, at zero. Labels take the values below \
-         and no others, so the number of series does not grow with mail, peers or time: with {LISTENERS} \
-         listeners there are {series}. Counters \
+         `metrics.allow`. Labels take the values below and no others, and of names of the configuration \
+         only so many as is written there (the rest is `other`): so the number of series does not grow with \
+         mail, peers or time. At most there are {series}; {SERIES_MAX} is what the relay allows itself. \
+         Each series is there from the start, at zero, but where it says otherwise. Counters \
          begin at zero when the relay is started. Messages that Tambo writes itself (notices) count \
          like those of clients.\n\n\
          `/healthz` answers 200 unless only a restart helps (the spool failed); `/readyz` answers \
@@ -89,6 +94,9 @@ fn write_labels(text: &mut String, metric: &Described) {
             Values::Given(what) => {
                 let _ = writeln!(text, ": {what}.");
             }
+            Values::Names(names) => {
+                let _ = writeln!(text, ": {}; at most {}.", names.what(), names.max());
+            }
             Values::Known(values) if values.len() <= VALUES_IN_LINE_MAX => {
                 let values: Vec<String> =
                     values.iter().map(|(value, meaning)| format!("`{value}` {meaning}")).collect();
@@ -114,19 +122,22 @@ fn unit(name: &str) -> &'static str {
     }
 }
 
-/// Series that there can be of the metrics declared, when labels that the operator names take
-/// `given` values.
-fn series_max(given: usize) -> usize {
+/// Series that there can be of the metrics declared, whatever is configured and sent.
+fn series_max() -> usize {
     let described = DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner);
-    let of = |metric: &Described| -> usize {
-        let values = metric.labels.iter().map(|label| match &label.values {
-            Values::Known(values) => values.len(),
-            Values::Given(_) => given,
-        });
-        // A distribution has its buckets, that of infinity, sum and count.
-        values.product::<usize>() * if metric.kind == "histogram" { metric.buckets + 3 } else { 1 }
-    };
-    described.iter().map(of).sum()
+    described.iter().map(series_of).sum()
+}
+
+fn series_of(metric: &Described) -> usize {
+    let values = metric.labels.iter().map(|label| match &label.values {
+        Values::Known(values) => values.len(),
+        Values::Given(_) => 1,
+        // And the rest.
+        Values::Names(names) => names.max() + 1,
+    });
+    let labels = values.product::<usize>().min(metric.series_max.unwrap_or(usize::MAX));
+    // A distribution has its buckets, that of infinity, sum and count.
+    labels * if metric.kind == "histogram" { metric.buckets + 3 } else { 1 }
 }
 
 #[cfg(test)]
@@ -159,6 +170,7 @@ mod tests {
             let meanings = metric.labels.iter().flat_map(|label| match &label.values {
                 Values::Known(values) => values.iter().map(|(_, meaning)| *meaning).collect(),
                 Values::Given(what) => vec![*what],
+                Values::Names(names) => vec![names.what()],
             });
             for text in meanings.chain([metric.help]) {
                 assert!(!text.is_empty() && !text.ends_with('.'), "{name}: {text:?}");
@@ -170,6 +182,11 @@ mod tests {
     #[test]
     fn the_number_of_series_is_bounded() {
         crate::app::declare_metrics();
-        assert!(series_max(LISTENERS) < 500, "{}", series_max(LISTENERS));
+        let described = DESCRIBED.lock().unwrap();
+        let mut rows: Vec<(usize, &str)> =
+            described.iter().map(|it| (series_of(it), it.name)).collect();
+        rows.sort_unstable();
+        let sum: usize = rows.iter().map(|(count, _)| count).sum();
+        assert!(sum <= SERIES_MAX, "{sum} series: {rows:?}");
     }
 }

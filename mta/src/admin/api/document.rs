@@ -18,6 +18,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::Scope;
 
+use crate::admin::{GroupBy, NumbersBy, NumbersStep, ReportFormat, ReportLanguage};
+use crate::compose::Mistake;
+
 use super::{Front, Problem};
 
 /// Name of the way to show a token.
@@ -40,6 +43,13 @@ pub(super) fn begun() -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme(SCHEME, SecurityScheme::Http(scheme))
         .schema(Problem::name(), Problem::schema())
+        .schema(Mistake::name(), Mistake::schema())
+        // What queries alone name.
+        .schema(GroupBy::name(), GroupBy::schema())
+        .schema(NumbersBy::name(), NumbersBy::schema())
+        .schema(NumbersStep::name(), NumbersStep::schema())
+        .schema(ReportFormat::name(), ReportFormat::schema())
+        .schema(ReportLanguage::name(), ReportLanguage::schema())
         .build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
@@ -63,13 +73,14 @@ pub(super) fn secure(document: &mut OpenApi, scope: Scope) {
 }
 
 /// Every route may answer so.
-const FAILURES: [(&str, &str); 8] = [
+const FAILURES: [(&str, &str); 9] = [
     ("400", "The request makes no sense."),
     ("401", "No token, or one that is not known."),
     ("403", "The token does not allow this."),
     ("404", "There is no such thing."),
     ("409", "It cannot be done as things are."),
     ("413", "The request is too large."),
+    ("415", "The body is no JSON."),
     ("429", "Too many requests: `retry_after` says when to come back."),
     ("503", "The spool does not answer, or the relay is stopping."),
 ];

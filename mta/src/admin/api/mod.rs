@@ -9,17 +9,41 @@
 mod audit;
 mod caller;
 mod document;
+mod events;
+mod holds;
+mod numbers;
 mod paging;
+mod probes;
 mod problem;
 mod queue;
+mod reports;
+mod sending;
+mod settings;
 mod sources;
 mod stories;
+mod suppressions;
 mod tokens;
+mod users;
+mod webhooks;
+mod wire;
 
 pub use caller::{Need, Origin, WHO, allowed};
 pub use paging::{ListQuery, Page};
 pub use problem::Problem;
+pub use queue::SummaryPage;
 pub use tokens::{NewToken, TokenOrder, TokenRow};
+pub use users::{UserChange, UserOrder, UserRow};
+
+/// What may be ordered, by whoever may: each is written into the audit log with what came of it.
+pub mod orders {
+    pub use super::holds::{hold_ended, of_hold};
+    pub use super::queue::of_queue;
+    pub use super::settings::of_reload;
+    pub use super::sources::{of_release, of_source, of_swap};
+    pub use super::suppressions::{of_suppression, of_unsuppression};
+    pub use super::tokens::{token_made, token_revoked};
+    pub use super::users::{added, changed, removed, row, session_ended, sessions_ended};
+}
 
 use std::sync::Arc;
 
@@ -56,9 +80,10 @@ pub fn api(front: &Front) -> Router {
 /// The same, with what is told of it.
 fn described(front: &Front) -> (Router, OpenApi) {
     let groups = [
-        (Scope::Read, queue::reading().merge(sources::reading()).merge(stories::reading())),
-        (Scope::Operate, queue::operating().merge(sources::operating())),
-        (Scope::Admin, tokens::administering().merge(audit::administering())),
+        (Scope::Read, reading()),
+        (Scope::Send, sending::sending()),
+        (Scope::Operate, operating()),
+        (Scope::Admin, administering()),
     ];
     let mut document = document::begun();
     let mut router = Router::new();
@@ -80,6 +105,34 @@ fn described(front: &Front) -> (Router, OpenApi) {
         .layer(map_response(unsniffed))
         .with_state(front.clone());
     (router, document)
+}
+
+fn reading() -> Routes {
+    queue::reading()
+        .merge(holds::reading())
+        .merge(sources::reading())
+        .merge(stories::reading())
+        .merge(events::reading())
+        .merge(wire::reading())
+        .merge(numbers::reading())
+        .merge(reports::reading())
+        .merge(webhooks::reading())
+        .merge(suppressions::reading())
+        .merge(settings::reading())
+}
+
+fn operating() -> Routes {
+    queue::operating()
+        .merge(holds::operating())
+        .merge(sources::operating())
+        .merge(probes::operating())
+        .merge(webhooks::operating())
+        .merge(suppressions::operating())
+        .merge(settings::operating())
+}
+
+fn administering() -> Routes {
+    tokens::administering().merge(users::administering()).merge(audit::administering())
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
@@ -168,4 +221,4 @@ async fn unsniffed(mut response: Response) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{Denied, TokenError};
+use crate::access::{Denied, TokenError, UserError};
 
 use crate::admin::ControlError;
+use crate::compose::Mistake;
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +23,9 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong this time, and the mend.
     pub detail: String,
+    /// Each mistake in what was handed in, with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub errors: Vec<Mistake>,
     /// Seconds after which it may be tried again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after: Option<u64>,
@@ -34,6 +38,7 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            errors: Vec::new(),
             retry_after: None,
         }
     }
@@ -78,6 +83,11 @@ impl Problem {
         )
     }
 
+    /// The body is something else than what is taken.
+    pub fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body is no JSON", detail)
+    }
+
     /// The body is larger than what is taken.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", detail)
@@ -95,6 +105,14 @@ impl From<ControlError> for Problem {
         match error {
             ControlError::Question(why) => Self::question(why),
             ControlError::NotFound(why) => Self::not_found(why),
+            ControlError::Mistakes(errors) => {
+                let detail = ControlError::Mistakes(errors.clone()).to_string();
+                Self { errors, ..Self::question(detail) }
+            }
+            ControlError::Forbidden(why) => Self::forbidden(why),
+            ControlError::TooMuch(why) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-much", "A limit is reached", why)
+            }
             ControlError::Refused(why) => Self::conflict(why),
             ControlError::Spool(why) => Self::unavailable(why),
         }
@@ -108,6 +126,18 @@ impl From<TokenError> for Problem {
             TokenError::NoSuchToken => Self::not_found(detail),
             TokenError::Exists | TokenError::TooMany => Self::conflict(detail),
             TokenError::NotWritten(_) => Self::unavailable(detail),
+            _ => Self::question(detail),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UserError::NoSuchUser => Self::not_found(detail),
+            UserError::Exists | UserError::TooMany => Self::conflict(detail),
+            UserError::Busy | UserError::NotWritten(_) => Self::unavailable(detail),
             _ => Self::question(detail),
         }
     }
@@ -150,12 +180,9 @@ impl From<JsonRejection> for Problem {
         let text = error.body_text();
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(text),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "The body is no JSON",
-                format!("{text}: send `Content-Type: application/json`"),
-            ),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::media_type(format!("{text}: send `Content-Type: application/json`"))
+            }
             _ => Self::question(text),
         }
     }

@@ -1,7 +1,7 @@
 //! What waits, and what may be done to it.
 
 use axum::extract::{Extension, Json, State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
@@ -31,16 +31,16 @@ async fn queue(State(front): State<Front>, Asked(query): Asked<QueueQuery>) -> A
 }
 
 /// A page of groups that wait.
-#[derive(Debug, Serialize, ToSchema)]
-struct SummaryPage {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SummaryPage {
     /// When it was counted (RFC 3339): a moment ago, the longer the more waits.
-    counted_at: String,
+    pub counted_at: String,
     /// Everything.
-    all: GroupRow,
+    pub all: GroupRow,
     /// The groups.
-    rows: Vec<GroupRow>,
+    pub rows: Vec<GroupRow>,
     /// Where the next page begins (`from`); nothing: this is the last.
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// Who waits: counts, the oldest, the next attempt and the last reply of each site, domain, account, tag or pool.
@@ -72,11 +72,16 @@ async fn summary(
 async fn act(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
-    Ordered(mut order): Ordered<Order>,
+    Ordered(order): Ordered<Order>,
 ) -> Answer<Acted> {
+    of_queue(&front, caller, order).await.map(Json)
+}
+
+/// Does something to deliveries that wait, or tells to how many it would be done.
+pub async fn of_queue(front: &Front, caller: Caller, mut order: Order) -> Result<Acted, Problem> {
     let said = told(&order);
     if order.dry_run {
-        return answer(front.control.act(order).await);
+        return Ok(front.control.act(order).await?);
     }
     reason(&order.why)?;
     if order.query.means_everything() && !order.all {
@@ -88,5 +93,5 @@ async fn act(
     let control = front.control.clone();
     let act = async move { Ok(control.act(order).await?) };
     let what = "POST /api/v1/queue/actions".to_owned();
-    audited(&front, caller, what, said, act).await.map(Json)
+    audited(front, caller, what, said, act).await
 }

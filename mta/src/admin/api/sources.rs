@@ -7,18 +7,20 @@ use utoipa_axum::routes;
 
 use crate::access::Caller;
 use crate::admin::{
-    Explanation, ForecastAnswer, ForecastQuestion, HaltRow, ReleaseOrder, Released, SourceAnswer,
-    SourceDone, SourceOrder, SourceRow, SwapAnswer, SwapOrder, WarmUpRow,
+    AmissRow, Explanation, ForecastAnswer, ForecastQuestion, HaltRow, NamesRow, ReleaseOrder,
+    Released, SourceAnswer, SourceDone, SourceOrder, SourceRow, SwapAnswer, SwapOrder, WarmUpRow,
 };
 
 use super::{
-    Answer, Asked, Front, ListQuery, Named, Ordered, Page, Routes, answer, audited, signed, told,
+    Answer, Asked, Front, ListQuery, Named, Ordered, Page, Problem, Routes, answer, audited,
+    signed, told,
 };
 
 pub(super) fn reading() -> Routes {
     Routes::new()
         .routes(routes!(sources))
         .routes(routes!(source))
+        .routes(routes!(amiss))
         .routes(routes!(halts))
         .routes(routes!(warm_up))
         .routes(routes!(forecast))
@@ -26,7 +28,11 @@ pub(super) fn reading() -> Routes {
 }
 
 pub(super) fn operating() -> Routes {
-    Routes::new().routes(routes!(act)).routes(routes!(swap)).routes(routes!(release))
+    Routes::new()
+        .routes(routes!(act))
+        .routes(routes!(look_at_names))
+        .routes(routes!(swap))
+        .routes(routes!(release))
 }
 
 /// The sources.
@@ -52,6 +58,30 @@ async fn source(State(front): State<Front>, Named(name): Named<String>) -> Answe
     answer(front.control.source(name).await)
 }
 
+/// Each source at each site where something is amiss, or where a server has taught us to send less: a thousand at most.
+#[utoipa::path(
+    get, path = "/api/v1/paths/amiss", tag = "sources",
+    params(ListQuery),
+    responses((status = 200, body = Page<AmissRow>)),
+)]
+async fn amiss(
+    State(front): State<Front>,
+    Asked(query): Asked<ListQuery>,
+) -> Answer<Page<AmissRow>> {
+    query.page(front.control.paths_amiss(), &["source", "site", "pool"]).map(Json)
+}
+
+/// Looks now at the names of a source: whether the name of its address leads back to it, and is the one in EHLO. Nothing
+/// is changed.
+#[utoipa::path(
+    post, path = "/api/v1/sources/{name}/names", tag = "sources",
+    params(("name" = String, Path, description = "The source.")),
+    responses((status = 200, body = NamesRow)),
+)]
+async fn look_at_names(State(front): State<Front>, Named(name): Named<String>) -> Answer<NamesRow> {
+    answer(front.control.look_at_names(name).await)
+}
+
 /// Suspends, resumes or drains a source, everywhere or at one site.
 #[utoipa::path(
     post, path = "/api/v1/sources/{name}/actions", tag = "sources",
@@ -63,13 +93,23 @@ async fn act(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
     Named(name): Named<String>,
-    Ordered(mut order): Ordered<SourceOrder>,
+    Ordered(order): Ordered<SourceOrder>,
 ) -> Answer<SourceDone> {
+    of_source(&front, caller, name, order).await.map(Json)
+}
+
+/// Suspends, resumes or drains a source.
+pub async fn of_source(
+    front: &Front,
+    caller: Caller,
+    name: String,
+    mut order: SourceOrder,
+) -> Result<SourceDone, Problem> {
     let (said, what) = (told(&order), format!("POST /api/v1/sources/{name}/actions"));
     order.why = signed(&caller, &order.why)?;
     let control = front.control.clone();
     let act = async move { Ok(control.act_on_source(name, order).await?) };
-    audited(&front, caller, what, said, act).await.map(Json)
+    audited(front, caller, what, said, act).await
 }
 
 /// Takes a source out of its pools and a standby in, or tells what would come of it.
@@ -83,16 +123,26 @@ async fn swap(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
     Named(name): Named<String>,
-    Ordered(mut order): Ordered<SwapOrder>,
+    Ordered(order): Ordered<SwapOrder>,
 ) -> Answer<SwapAnswer> {
+    of_swap(&front, caller, name, order).await.map(Json)
+}
+
+/// Swaps a source, or tells what would come of it.
+pub async fn of_swap(
+    front: &Front,
+    caller: Caller,
+    name: String,
+    mut order: SwapOrder,
+) -> Result<SwapAnswer, Problem> {
     let (said, what) = (told(&order), format!("POST /api/v1/sources/{name}/swap"));
     order.why = signed(&caller, &order.why)?;
     if order.dry_run {
-        return answer(front.control.swap(name, order).await);
+        return Ok(front.control.swap(name, order).await?);
     }
     let control = front.control.clone();
     let act = async move { Ok(control.swap(name, order).await?) };
-    audited(&front, caller, what, said, act).await.map(Json)
+    audited(front, caller, what, said, act).await
 }
 
 /// Sending domains and campaigns that wait at a site because it will have nothing of them.
@@ -117,13 +167,22 @@ async fn halts(
 async fn release(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
-    Ordered(mut order): Ordered<ReleaseOrder>,
+    Ordered(order): Ordered<ReleaseOrder>,
 ) -> Answer<Released> {
+    of_release(&front, caller, order).await.map(Json)
+}
+
+/// Has something that is halted go on.
+pub async fn of_release(
+    front: &Front,
+    caller: Caller,
+    mut order: ReleaseOrder,
+) -> Result<Released, Problem> {
     let (said, what) = (told(&order), "POST /api/v1/halts/release".to_owned());
     order.why = signed(&caller, &order.why)?;
     let control = front.control.clone();
     let act = async move { Ok(control.release(order).await?) };
-    audited(&front, caller, what, said, act).await.map(Json)
+    audited(front, caller, what, said, act).await
 }
 
 /// Each source at each site that is not warm yet.

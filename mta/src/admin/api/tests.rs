@@ -14,15 +14,20 @@ use super::*;
 use crate::access::TokenRequest;
 use crate::access::tests::access;
 use crate::admin::{
-    Explanation, ForecastAnswer, ForecastQuestion, GroupBy, HaltRow, Order, QueueQuery,
-    QueueSummary, ReleaseOrder, Released, Row, SourceAnswer, SourceDone, SourceOrder, SourceRow,
-    Status, Story, SwapAnswer, SwapOrder, WarmUpRow,
+    AccountRow, AmissRow, BlocklistRow, EventFlow, EventQuery, Explanation, FollowQuery,
+    ForecastAnswer, ForecastQuestion, Found, GroupBy, HaltRow, HoldMade, HoldOrder, HoldRow,
+    Meaning, MessageQuery, MessageRow, NamesRow, NumbersQuery, NumbersRow, Order, PoolRow,
+    ProbeAnswer, ProbeOrder, ProviderRow, QueueQuery, QueueSummary, ReleaseOrder, Released,
+    Reloaded, ReplayOrder, Replayed, Report, ReportQuery, Row, SendOrder, Sent, SettingRow,
+    SourceAnswer, SourceDone, SourceOrder, SourceRow, Status, Story, SuppressionOrder,
+    SuppressionQuery, SuppressionRemoval, SuppressionRow, SuppressionsAdded, SwapAnswer, SwapOrder,
+    WarmUpRow, WebhookRow, WireQuery,
 };
 use crate::message::Event;
 use crate::outside::BoxFuture;
 
 /// A relay that has nothing.
-struct Nothing;
+pub struct Nothing;
 
 fn nothing<T: Send + 'static>() -> BoxFuture<'static, Result<T, ControlError>> {
     Box::pin(async { Err(ControlError::NotFound("nothing is here".to_owned())) })
@@ -44,6 +49,14 @@ impl Control for Nothing {
     }
 
     fn source(&self, _: String) -> BoxFuture<'_, Result<SourceAnswer, ControlError>> {
+        nothing()
+    }
+
+    fn paths_amiss(&self) -> Vec<AmissRow> {
+        Vec::new()
+    }
+
+    fn look_at_names(&self, _: String) -> BoxFuture<'_, Result<NamesRow, ControlError>> {
         nothing()
     }
 
@@ -79,8 +92,63 @@ impl Control for Nothing {
         nothing()
     }
 
+    fn events(&self, _: EventQuery) -> BoxFuture<'_, Result<Found<Event>, ControlError>> {
+        nothing()
+    }
+
+    fn follow(&self, _: FollowQuery) -> Result<Box<dyn EventFlow>, ControlError> {
+        Err(ControlError::NotFound("nothing is here".to_owned()))
+    }
+
+    fn wire(&self, _: WireQuery) -> Result<Box<dyn EventFlow>, ControlError> {
+        Err(ControlError::NotFound("nothing is here".to_owned()))
+    }
+
+    fn messages(&self, _: MessageQuery) -> BoxFuture<'_, Result<Found<MessageRow>, ControlError>> {
+        nothing()
+    }
+
+    fn numbers(&self, _: NumbersQuery) -> BoxFuture<'_, Result<Vec<NumbersRow>, ControlError>> {
+        nothing()
+    }
+
+    fn numbers_together(
+        &self,
+        _: Vec<NumbersQuery>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<NumbersRow>>, ControlError>> {
+        nothing()
+    }
+
+    fn report(&self, _: ReportQuery) -> BoxFuture<'_, Result<Report, ControlError>> {
+        nothing()
+    }
+
+    fn webhooks(&self) -> Result<Vec<WebhookRow>, ControlError> {
+        Ok(Vec::new())
+    }
+
+    fn replay(&self, _: String, _: ReplayOrder) -> BoxFuture<'_, Result<Replayed, ControlError>> {
+        nothing()
+    }
+
+    fn standing_holds(&self) -> Vec<HoldRow> {
+        Vec::new()
+    }
+
+    fn stand(&self, _: HoldOrder) -> BoxFuture<'_, Result<HoldMade, ControlError>> {
+        nothing()
+    }
+
+    fn end_standing(&self, _: String) -> BoxFuture<'_, Result<crate::admin::Acted, ControlError>> {
+        nothing()
+    }
+
     fn story(&self, _: String) -> BoxFuture<'_, Result<Story, ControlError>> {
         nothing()
+    }
+
+    fn meaning(&self, _: &str) -> Option<Meaning> {
+        None
     }
 
     fn summary(&self, _: GroupBy) -> BoxFuture<'_, Result<QueueSummary, ControlError>> {
@@ -95,8 +163,70 @@ impl Control for Nothing {
         nothing()
     }
 
+    fn probe(&self, _: ProbeOrder) -> BoxFuture<'_, Result<ProbeAnswer, ControlError>> {
+        nothing()
+    }
+
+    fn send(&self, _: SendOrder) -> BoxFuture<'_, Result<Sent, ControlError>> {
+        nothing()
+    }
+
     fn status(&self) -> Status {
         Status { refusing: None, failed: None, connections: 0, ready: 0 }
+    }
+
+    fn suppressions(
+        &self,
+        _: SuppressionQuery,
+    ) -> BoxFuture<'_, Result<Page<SuppressionRow>, ControlError>> {
+        nothing()
+    }
+
+    fn suppressions_of(
+        &self,
+        _: String,
+    ) -> BoxFuture<'_, Result<Vec<SuppressionRow>, ControlError>> {
+        nothing()
+    }
+
+    fn suppress(
+        &self,
+        _: SuppressionOrder,
+    ) -> BoxFuture<'_, Result<SuppressionsAdded, ControlError>> {
+        nothing()
+    }
+
+    fn unsuppress(
+        &self,
+        _: String,
+        _: SuppressionRemoval,
+        _: String,
+    ) -> BoxFuture<'_, Result<Vec<SuppressionRow>, ControlError>> {
+        nothing()
+    }
+
+    fn settings(&self) -> Vec<SettingRow> {
+        Vec::new()
+    }
+
+    fn accounts(&self) -> Vec<AccountRow> {
+        Vec::new()
+    }
+
+    fn pools(&self) -> Vec<PoolRow> {
+        Vec::new()
+    }
+
+    fn providers(&self) -> Vec<ProviderRow> {
+        Vec::new()
+    }
+
+    fn blocklists(&self) -> Vec<BlocklistRow> {
+        Vec::new()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ControlError>> {
+        nothing()
     }
 
     fn has_account(&self, name: &str) -> bool {
@@ -142,10 +272,11 @@ async fn token(access: &Access, name: &str, scope: Scope) -> String {
 /// What a route must need, said a second time: routes and description come from one place, and would be wrong
 /// together.
 fn expected(method: &str, path: &str) -> Scope {
-    let kept_by_administrators = ["/api/v1/tokens", "/api/v1/audit"];
+    let kept_by_administrators = ["/api/v1/tokens", "/api/v1/users", "/api/v1/audit"];
     match method {
         _ if kept_by_administrators.iter().any(|start| path.starts_with(start)) => Scope::Admin,
         "get" => Scope::Read,
+        "post" if path == "/api/v1/messages" => Scope::Send,
         _ => Scope::Operate,
     }
 }
@@ -192,6 +323,7 @@ async fn each_route_lets_those_pass_that_the_description_names() {
             *seen.entry(needed).or_insert(0) += 1;
         }
     }
+    assert_eq!(seen[&Scope::Send], 1);
     assert!(
         seen[&Scope::Read] >= 8 && seen[&Scope::Operate] >= 4 && seen[&Scope::Admin] >= 4,
         "{seen:?}"
@@ -202,6 +334,21 @@ async fn each_route_lets_those_pass_that_the_description_names() {
     let (status, described) = ask(&router, "GET", "/api/v1/openapi.json", send, "").await;
     assert_eq!((status, &described), (StatusCode::OK, &document));
     assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn the_description_describes_all_that_it_names() {
+    let (access, _folder) = access();
+    let (_, document) = described(&Front { control: Arc::new(Nothing), access });
+    let document = serde_json::to_value(&document).unwrap();
+    let text = document.to_string();
+    let mut named = 0;
+    for rest in text.split("\"$ref\":\"#").skip(1) {
+        let place = rest.split('"').next().unwrap();
+        assert!(document.pointer(place).is_some(), "{place} is not described");
+        named += 1;
+    }
+    assert!(named > 50, "{named}");
 }
 
 #[tokio::test]
@@ -233,6 +380,17 @@ async fn what_is_wrong_is_told_as_a_problem() {
     check("POST", "/api/v1/queue/actions", order, 404, "not-found", "nothing is here").await;
     let order = r#"{"action":"bounce","query":{},"all":true,"why":"w","dryrun":true}"#;
     check("POST", "/api/v1/queue/actions", order, 400, "question", "unknown field `dryrun`").await;
+    for (order, why) in [
+        (r#"{"kind":{},"why":"w"}"#, "names nothing"),
+        (r#"{"kind":{},"why":"w","dry_run":true}"#, "names nothing"),
+        (r#"{"kind":{"tag":"t"},"why":" "}"#, "`why` is empty"),
+        (r#"{"kind":{"colour":"red"},"why":"w"}"#, "unknown field `colour`"),
+        (r#"{"why":"w"}"#, "missing field `kind`"),
+    ] {
+        check("POST", "/api/v1/holds", order, 400, "question", why).await;
+    }
+    let order = r#"{"kind":{},"all":true,"why":"w"}"#;
+    check("POST", "/api/v1/holds", order, 404, "not-found", "nothing is here").await;
     let order = r#"{"name":"x","scopes":["send"],"account":"b"}"#;
     check("POST", "/api/v1/tokens", order, 400, "question", "there is no account \"b\"").await;
     let order = r#"{"name":"x","scopes":[]}"#;

@@ -89,6 +89,30 @@ async fn create(
     Extension(caller): Extension<Caller>,
     Ordered(order): Ordered<TokenOrder>,
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
+    let made = token_made(&front, caller, order).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Ends a token at once.
+#[utoipa::path(
+    delete, path = "/api/v1/tokens/{name}", tag = "access",
+    params(("name" = String, Path, description = "The token.")),
+    responses((status = 200, body = TokenRow)),
+)]
+async fn revoke(
+    State(front): State<Front>,
+    Extension(caller): Extension<Caller>,
+    Named(name): Named<String>,
+) -> Answer<TokenRow> {
+    token_revoked(&front, caller, name).await.map(Json)
+}
+
+/// Makes a token, as the audit log tells (but its text).
+pub async fn token_made(
+    front: &Front,
+    caller: Caller,
+    order: TokenOrder,
+) -> Result<NewToken, Problem> {
     if let Some(account) = &order.account
         && !front.control.has_account(account)
     {
@@ -104,24 +128,19 @@ async fn create(
         let (token, record) = access.create_token(request, &by).await?;
         Ok(Hidden(NewToken { token, row: row(record, None) }))
     };
-    let made = audited(&front, caller, "POST /api/v1/tokens".to_owned(), said, act).await?;
-    Ok((StatusCode::CREATED, Json(made.0)))
+    let made = audited(front, caller, "POST /api/v1/tokens".to_owned(), said, act).await?;
+    Ok(made.0)
 }
 
-/// Ends a token at once.
-#[utoipa::path(
-    delete, path = "/api/v1/tokens/{name}", tag = "access",
-    params(("name" = String, Path, description = "The token.")),
-    responses((status = 200, body = TokenRow)),
-)]
-async fn revoke(
-    State(front): State<Front>,
-    Extension(caller): Extension<Caller>,
-    Named(name): Named<String>,
-) -> Answer<TokenRow> {
+/// Ends a token, as the audit log tells.
+pub async fn token_revoked(
+    front: &Front,
+    caller: Caller,
+    name: String,
+) -> Result<TokenRow, Problem> {
     let (access, what) = (front.access.clone(), format!("DELETE /api/v1/tokens/{name}"));
     let act = async move { Ok(row(access.revoke_token(&name).await?, None)) };
-    audited(&front, caller, what, serde_json::Value::Null, act).await.map(Json)
+    audited(front, caller, what, serde_json::Value::Null, act).await
 }
 
 /// What the audit log is told of a new token: everything but its text.
