@@ -1,0 +1,137 @@
+//! Ahora.
+
+pub(super) const TEXTS: &[super::Text] = &[
+    ("now.title", "Ahora", "Now"),
+    ("now.attention", "Requiere atención", "Needs attention"),
+    (
+        "now.calm",
+        "Nada requiere su atención en este momento.",
+        "Nothing needs your attention at this moment.",
+    ),
+    ("now.mend", "Qué hacer:", "What to do:"),
+    ("now.traffic", "Tráfico en este momento", "Traffic at this moment"),
+    ("now.accepted", "recibidos por segundo", "accepted per second"),
+    ("now.delivered", "entregados por segundo", "delivered per second"),
+    ("now.deferred", "aplazados por segundo", "deferred per second"),
+    ("now.bounced", "rebotados por segundo", "bounced per second"),
+    ("now.hour", "entregados en la última hora", "delivered in the last hour"),
+    ("now.waiting", "entregas en cola", "deliveries in the queue"),
+    ("now.oldest", "espera del más antiguo", "wait of the oldest"),
+    ("now.connections", "conexiones de salida", "outgoing connections"),
+    ("now.chart", "Última hora, por minuto", "Last hour, by minute"),
+    (
+        "now.chart-about",
+        "Entregados, aplazados y rebotados en cada minuto de la última hora. Entregados en total: {0}.",
+        "Delivered, deferred and bounced in each minute of the last hour. Delivered in all: {0}.",
+    ),
+    (
+        "now.chart-empty",
+        "En la última hora no hubo entregas.",
+        "There were no deliveries in the last hour.",
+    ),
+    ("now.hour-ago", "hace 60 min", "60 min ago"),
+    ("now.this-moment", "ahora", "now"),
+    ("now.minute", "Minuto", "Minute"),
+    ("now.k0", "Entregados", "Delivered"),
+    ("now.k1", "Aplazados", "Deferred"),
+    ("now.k2", "Rebotados", "Bounced"),
+    (
+        "now.failed",
+        "El servicio tiene una falla y debe reiniciarse.",
+        "The service has failed and must be started afresh.",
+    ),
+    (
+        "now.failed-mend",
+        "reinicie el servicio (systemctl restart tambo); lo que ya se aceptó está en el disco.",
+        "restart the service (systemctl restart tambo); what was accepted is on disk.",
+    ),
+    ("now.refusing", "No se acepta correo en este momento.", "No mail is accepted at this moment."),
+    (
+        "now.refusing-mend",
+        "libere espacio en el disco o revise lo que dice el mensaje; los que envían lo intentarán de nuevo.",
+        "free space on the disk, or look at what the message says; those who send will try again.",
+    ),
+    ("now.source", "{0} ({1}) está en estado «{2}».", "{0} ({1}) is “{2}”."),
+    (
+        "now.quarantined-mend",
+        "pida su retiro de la lista que la nombra; vuelve como reserva cuando lleve limpia el tiempo configurado.",
+        "ask to be taken off the list that names it; it returns as standby once it has been clean for the configured time.",
+    ),
+    (
+        "now.suspended-mend",
+        "reactívela cuando el motivo haya pasado.",
+        "resume it when the reason is over.",
+    ),
+    (
+        "now.missing-mend",
+        "agregue la dirección a una interfaz de este servidor, o quítela de la configuración.",
+        "add the address to an interface of this machine, or remove it from the configuration.",
+    ),
+    (
+        "now.unreachable-mend",
+        "revise la puerta de enlace (via) de esta dirección.",
+        "look at the gateway (via) of this address.",
+    ),
+    (
+        "now.empty-pool",
+        "El grupo {0} no tiene ninguna dirección que pueda enviar: su correo espera.",
+        "No address of the pool {0} can send: its mail waits.",
+    ),
+    (
+        "now.empty-pool-mend",
+        "reactive una dirección o ponga una de reserva en su lugar.",
+        "resume an address or put a standby in its place.",
+    ),
+    (
+        "now.path-suspended",
+        "{0} no envía nada a {1} destinos que la rechazaron: {2}.",
+        "{0} sends nothing to {1} destinations that refused it: {2}.",
+    ),
+    (
+        "now.path-slowed",
+        "{0} envía despacio a {1} destinos que lo pidieron, entre ellos {2}.",
+        "{0} sends slowly to {1} destinations that asked for it, among them {2}.",
+    ),
+    (
+        "now.path-mend",
+        "lea la respuesta del destino; el envío se reanuda solo y de a pocos. Si la dirección está bloqueada, cámbiela por una de reserva.",
+        "read what the destination said; sending resumes by itself, little by little. If the address is blocked, swap it for a standby.",
+    ),
+    (
+        "now.listed",
+        "{0} está en la lista de bloqueo {1} desde {2}.",
+        "{0} is on the blocklist {1} since {2}.",
+    ),
+    (
+        "now.listed-mend",
+        "corrija la causa y luego pida el retiro en la página de la lista.",
+        "mend the cause, then ask for removal on the list's page.",
+    ),
+    ("now.delisting", "Página de la lista", "The list's page"),
+    (
+        "now.list-ignored",
+        "La lista de bloqueo {0} no responde bien y no se tiene en cuenta.",
+        "The blocklist {0} does not answer well and is ignored.",
+    ),
+    (
+        "now.list-ignored-mend",
+        "pregunte con un DNS propio: los DNS públicos suelen estar bloqueados en las listas.",
+        "ask it by a resolver of your own: lists often refuse public resolvers.",
+    ),
+    (
+        "now.halt-domain",
+        "El correo de {0} hacia {1} está detenido: el destino rechaza ese dominio.",
+        "Mail of {0} to {1} is halted: the destination refuses that domain.",
+    ),
+    (
+        "now.halt-campaign",
+        "La campaña {0} está detenida hacia {1}: el destino rechaza su contenido.",
+        "The campaign {0} is halted at {1}: the destination refuses its content.",
+    ),
+    (
+        "now.halt-mend",
+        "corrija lo que dice la respuesta y libérelo; cambiar de dirección IP lo empeoraría.",
+        "mend what the answer says and release it; another IP address would make it worse.",
+    ),
+    ("now.halt-link", "Liberar", "Release"),
+];
