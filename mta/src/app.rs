@@ -6,26 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_config::Config;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::access::Access;
-use crate::admin::{self, Control, Front};
-use crate::control::RelayControl;
+use crate::access::{Access, Caller};
+use crate::admin::{self, Control, Front, Reloaded};
+use crate::control::{RelayControl, ReloadOrder, Streams};
 use crate::current::Current;
 use crate::dispatch::{Dispatch, OnItsWay, Parts};
 use crate::egress::day_of_pools;
 use crate::message::Id;
-use crate::outcome::JsonlSink;
+use crate::outcome::tally::Tallies;
+use crate::outcome::webhook::{HttpCourier, Webhooks};
+use crate::outcome::{EventFiles, FileLimits, Horizon, JsonlSink};
 use crate::outside::{DkimKeys, MailDns, Net, WallClock, real};
 use crate::policy::Policy;
 use crate::policy::dkim::Signing;
 use crate::queue::schedule::Schedule;
 use crate::queue::{self, Queue};
-use crate::reload::waits_for_restart;
+use crate::reload::{reloaded, waits_for_restart};
 use crate::smtp_in::{Authenticator, Listeners, Shared, Terms};
 use crate::smtp_out::{Connector, Gateways, Resolver, TlsClients, ask_gateway};
 use crate::spool::{Committer, Spool, SpoolHealth, off_thread};
+use crate::suppression::Suppressions;
+use crate::web;
 
 /// Time that sessions and deliveries in flight have to end when the relay stops.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -59,8 +63,14 @@ pub struct Relay {
     control: Arc<RelayControl>,
     keys: Arc<dyn DkimKeys>,
     clock: Arc<dyn WallClock>,
+    horizon: Arc<Horizon>,
     sink: Option<Arc<JsonlSink>>,
+    tallies: Option<Arc<Tallies>>,
     stop: watch::Sender<bool>,
+    /// Reloads that are asked for over the API.
+    reloads: tokio::sync::Mutex<mpsc::Receiver<ReloadOrder>>,
+    /// The audit log, once it is open.
+    access: Option<Arc<Access>>,
     /// Listeners: they end by themselves when told to stop.
     fronts: JoinSet<()>,
     /// What goes on for ever; ended when dropped.
@@ -72,59 +82,55 @@ pub struct Relay {
 impl Relay {
     /// Starts everything but the control socket and `admin.bind`.
     pub fn start(config: Arc<Config>, world: World) -> Result<Self, String> {
-        declare_metrics();
-        let highest = queue::highest_id(&*world.spool).map_err(|error| error.to_string())?;
-        let queue = Arc::new(Queue::new(
+        begin_to_count(&config);
+        let queue = Queue::open(
             Arc::clone(&world.spool),
             world.committer.clone(),
             Arc::clone(&world.clock),
-            highest,
             options(&config),
-        ));
+        );
+        let queue = Arc::new(queue.map_err(|error| error.to_string())?);
+        let highest = queue.last_id();
+        let horizon = Arc::new(Horizon::new(Arc::clone(&queue)));
         let lanes = queue.seed().map_err(|error| error.to_string())?;
         let signing = signing(&config, &*world.keys)?;
         let policy = Arc::new(Policy::new(&config));
-        let limits = &config.limits;
-        let listeners = Listeners::bind(&*world.net, &config.listeners, limits.connections)
+        let listeners = Listeners::bind(&*world.net, &config.listeners, config.limits.connections)
             .map_err(|(address, error)| bind_error(address, &error))?;
         let addresses = listeners.addresses();
         let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
+        terms.tell();
         let own = addresses.iter().map(|(_, address)| *address).collect();
-        let dispatch = dispatch(&config, &world, &queue, &policy, signing, own);
+        let suppressions = Suppressions::open(&*world.spool).map_err(|error| error.to_string())?;
+        let webhooks = webhooks(&world, &queue, &horizon);
+        let dispatch = dispatch(&config, &world, &queue, &policy, (signing, suppressions), own);
         let (stop, stopped) = watch::channel(false);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let authenticator =
-            Authenticator::new(cores, limits.password_queue, limits.password_failures)?;
-        let shared = Shared {
+        let authenticator = Authenticator::new(
+            cores,
+            config.limits.password_queue,
+            config.limits.password_failures,
+        )?;
+        let shared = Arc::new(Shared {
             queue: Arc::clone(&queue),
             terms: Current::new(terms),
             authenticator: Arc::new(authenticator),
+            watches: Arc::clone(dispatch.watches()),
             stop: stopped,
-        };
-        let shared = Arc::new(shared);
+        });
         let mut fronts = JoinSet::new();
         fronts.spawn(listeners.run(Arc::clone(&shared)));
-        let mut tasks = JoinSet::new();
-        let loader = Arc::clone(&queue);
-        tasks.spawn(async move { loader.run_loader().await });
-        tasks.spawn(Arc::clone(&dispatch).keep_house());
-        tasks.spawn(Arc::clone(&dispatch).watch_lists());
-        tasks.spawn(Arc::clone(&dispatch).replace_sources());
-        if let Some(highest) = highest {
-            let sweeper = Arc::clone(&queue);
-            tasks.spawn(sweep_orphans(sweeper, highest));
-        }
+        let mut tasks = tasks(&queue, &dispatch, highest);
         tracing::info!(lanes, "the queue is open");
         for words in what_a_day_carries(&config, &*world.clock) {
             tracing::info!("{words}");
         }
-        let started = Arc::clone(&config);
-        let config = Arc::new(Current::new(config));
-        let control = Arc::new(RelayControl {
-            queue: Arc::clone(&queue),
-            dispatch: Arc::clone(&dispatch),
-            config: Arc::clone(&config),
-        });
+        let (started, config) = (Arc::clone(&config), Arc::new(Current::new(config)));
+        let streams = Streams::new(Arc::clone(&horizon));
+        let (control, reloads) = RelayControl::new(&queue, &dispatch, &config, (streams, webhooks));
+        let control = Arc::new(control);
+        let ending = Arc::clone(&control);
+        tasks.spawn(async move { ending.go_on_ending_holds().await });
         let (committer, keys, clock) = (world.committer, world.keys, world.clock);
         Ok(Self {
             started,
@@ -135,8 +141,12 @@ impl Relay {
             control,
             keys,
             clock,
+            horizon,
             sink: None,
+            tallies: None,
             stop,
+            reloads: tokio::sync::Mutex::new(reloads),
+            access: None,
             fronts,
             tasks,
             addresses,
@@ -150,22 +160,41 @@ impl Relay {
         let data_dir = &config.server.data_dir;
         let place = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
         let folder = data_dir.join("events");
-        let sink = JsonlSink::new(Arc::clone(&self.queue), folder.clone(), config.events.keep)
-            .map_err(|error| place(&folder, error))?;
+        let limits =
+            FileLimits { file_size: config.events.file_size.0, max_size: config.events.max_size.0 };
+        let files =
+            EventFiles::open(folder.clone(), limits).map_err(|error| place(&folder, error))?;
+        let sink = JsonlSink::new(Arc::clone(&self.queue), files, config.events.keep);
         let sink = Arc::new(sink);
-        self.tasks.spawn(Arc::clone(&sink).run());
+        self.tasks.spawn(Arc::clone(&self.horizon).run());
+        self.tasks.spawn(Arc::clone(&sink).run(self.horizon.follow()));
         self.sink = Some(sink);
+        let tallies = Tallies::new(Arc::clone(&self.queue), Arc::clone(&self.config));
+        let tallies = Arc::new(tallies);
+        self.tasks.spawn(Arc::clone(&tallies).run(self.horizon.follow()));
+        self.tallies = Some(tallies);
+        self.control.webhooks.set(&config.webhooks);
         let socket = admin::bind_socket(data_dir)
             .map_err(|error| place(&data_dir.join(admin::SOCKET), error))?;
         let access = Access::open(Arc::clone(&self.queue), Arc::clone(&self.clock), data_dir)?;
-        let front = Front { control: self.control(), access: Arc::new(access) };
+        let access = Arc::new(access);
+        self.access = Some(Arc::clone(&access));
+        let front = Front { control: self.control(), access };
         self.tasks.spawn(admin::serve_socket(socket, front.clone()));
         let Some(bind) = config.admin.bind else { return Ok(None) };
         let listener =
             tokio::net::TcpListener::bind(bind).await.map_err(|error| bind_error(bind, &error))?;
         let address = listener.local_addr().ok();
         let allow = config.metrics.allow.clone();
-        self.tasks.spawn(admin::serve_network(listener, front, allow, real::measure));
+        let router = admin::for_programs(&front, allow, real::measure);
+        let place = web::Place { name: config.server.hostname.clone(), tls: config.admin.tls };
+        let (pages, pulse) = web::web(&front, place);
+        self.tasks.spawn(pulse);
+        let shared = Arc::clone(&self.shared);
+        let acceptors: admin::Acceptors =
+            Arc::new(move || shared.terms.get().tls.as_ref().map(|tls| tls.acceptor().clone()));
+        let acceptors = config.admin.tls.then_some(acceptors);
+        self.tasks.spawn(admin::serve_network(listener, router.merge(pages), acceptors));
         Ok(address)
     }
 
@@ -187,11 +216,40 @@ impl Relay {
         let terms = Terms::new(&config, Arc::clone(&policy)).map_err(|error| error.to_string())?;
         let signing = signing(&config, &*self.keys)?;
         let waits = waits_for_restart(&self.started, &config);
+        crate::metrics::name_after(&config);
+        terms.tell();
         self.shared.terms.set(terms);
         self.dispatch.reload(&config, policy, signing);
+        self.control.webhooks.set(&config.webhooks);
         self.queue.set_options(options(&config));
         self.config.set(config);
         Ok(waits)
+    }
+
+    /// Returns when somebody asks over the API for the configuration to be read again.
+    pub async fn reload_ordered(&self) -> ReloadOrder {
+        match self.reloads.lock().await.recv().await {
+            Some(order) => order,
+            // The control is part of this relay, and asks no more only when both are gone.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes into the audit log what was ordered by a signal, and what came of it.
+    pub async fn note_signal(&self, what: &str, came: &Result<Reloaded, String>) {
+        let Some(access) = &self.access else { return };
+        let outcome = match came {
+            Ok(reloaded) => serde_json::to_value(reloaded).unwrap_or_default(),
+            Err(error) => serde_json::json!({ "error": error }),
+        };
+        if let Err(error) = access.note(&Caller::signal(), what, outcome).await {
+            tracing::error!(%error, "a signal is not in the audit log");
+        }
+    }
+
+    /// Counts that the configuration was read again, and whether it holds now.
+    pub fn tell_of_reload(&self, done: bool) {
+        reloaded(done);
     }
 
     /// What memory holds for mail that is on its way: nothing, once all of it has ended.
@@ -217,6 +275,18 @@ impl Relay {
         }
     }
 
+    /// Whoever follows events hears of all that happened, while there is time.
+    async fn tell_the_last_events(&self) {
+        let (Some(sink), Some(tallies)) = (&self.sink, &self.tallies) else { return };
+        let Ok(end) = self.horizon.end().await else { return };
+        if let Err(error) = sink.follow(end).await {
+            tracing::warn!(%error, "the last events are written to their file at the next start");
+        }
+        if let Err(error) = tallies.follow(end).await {
+            tracing::warn!(%error, "the last events are added up at the next start");
+        }
+    }
+
     /// Takes nothing new, ends what is in flight, makes everything durable.
     pub async fn drain(mut self) {
         self.stop.send_replace(true);
@@ -231,11 +301,7 @@ impl Relay {
                 "sessions or deliveries that did not end in time are cut off; they are tried again"
             );
         }
-        if let Some(sink) = &self.sink
-            && let Err(error) = sink.follow(Duration::ZERO).await
-        {
-            tracing::warn!(%error, "the last events are written to their file at the next start");
-        }
+        self.tell_the_last_events().await;
         if let Err(error) = self.committer.commit(Vec::new()).await {
             tracing::error!(%error, "the last outcomes could not be synced");
         }
@@ -246,6 +312,21 @@ impl Relay {
 pub fn what_a_day_carries(config: &Config, clock: &dyn WallClock) -> Vec<String> {
     let days = day_of_pools(&config.pools, &config.sources, clock.now());
     days.iter().filter_map(crate::egress::DayOfPool::sentence).collect()
+}
+
+/// What goes on for ever.
+fn tasks(queue: &Arc<Queue>, dispatch: &Arc<Dispatch>, highest: Id) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let loader = Arc::clone(queue);
+    tasks.spawn(async move { loader.run_loader().await });
+    let counting = Arc::clone(queue);
+    tasks.spawn(async move { counting.keep_counting().await });
+    tasks.spawn(Arc::clone(dispatch).keep_house());
+    tasks.spawn(Arc::clone(dispatch).watch_lists());
+    tasks.spawn(Arc::clone(dispatch).replace_sources());
+    tasks.spawn(Arc::clone(dispatch).watch_names());
+    tasks.spawn(sweep_orphans(Arc::clone(queue), highest));
+    tasks
 }
 
 async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {
@@ -259,16 +340,34 @@ async fn sweep_orphans(queue: Arc<Queue>, highest: Id) {
     }
 }
 
+/// Makes every metric known, with its zeros, and the names that some of them differ by.
+fn begin_to_count(config: &Config) {
+    declare_metrics();
+    crate::metrics::name_after(config);
+}
+
 /// Makes every metric known, with its zeros.
 pub(crate) fn declare_metrics() {
     crate::metrics::declare_metrics();
+    crate::reload::declare_metrics();
     real::declare_metrics();
     queue::declare_metrics();
     crate::dispatch::declare_metrics();
     crate::dispatch::blocklists::declare_metrics();
+    crate::outcome::webhook::declare_metrics();
     crate::smtp_in::declare_metrics();
     crate::smtp_out::declare_metrics();
     crate::spool::declare_metrics();
+}
+
+fn webhooks(world: &World, queue: &Arc<Queue>, horizon: &Arc<Horizon>) -> Arc<Webhooks> {
+    let courier = HttpCourier {
+        net: Arc::clone(&world.net),
+        dns: Arc::clone(&world.dns),
+        tls: TlsClients::new().verified(),
+    };
+    let (queue, horizon) = (Arc::clone(queue), Arc::clone(horizon));
+    Arc::new(Webhooks::new(queue, horizon, Arc::new(courier), world.seed))
 }
 
 fn dispatch(
@@ -276,7 +375,7 @@ fn dispatch(
     world: &World,
     queue: &Arc<Queue>,
     policy: &Arc<Policy>,
-    signing: Signing,
+    (signing, suppressions): (Signing, Suppressions),
     own: Vec<SocketAddr>,
 ) -> Arc<Dispatch> {
     let connector = Connector {
@@ -296,6 +395,7 @@ fn dispatch(
         classifier: Arc::clone(&config.responses),
         config: Arc::clone(config),
         signing,
+        suppressions,
         seed: world.seed,
     })
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// A value that readers take as it is and a reload replaces: who took it before goes on with that.
 #[derive(Debug)]
-pub struct Current<T>(RwLock<Arc<T>>);
+pub struct Current<T: ?Sized>(RwLock<Arc<T>>);
 
-impl<T> Current<T> {
+impl<T: ?Sized> Current<T> {
     /// This, until it is replaced.
     pub fn new(value: impl Into<Arc<T>>) -> Self {
         Self(RwLock::new(value.into()))

@@ -1,7 +1,37 @@
-//! Which changes of the configuration a running relay can't take.
+//! Which changes of the configuration a running relay can't take, and how reloads ended.
 
+use std::sync::LazyLock;
+
+use prometheus::{IntCounter, IntGauge};
 use relay_config::Config;
 use relay_config::config::Listener;
+
+use crate::metrics::{self, Label, Labelled, Topic};
+
+static RELOADS: LazyLock<Labelled<IntCounter>> = LazyLock::new(|| {
+    let help = "Times that the configuration was read again (SIGHUP)";
+    let results = [
+        ("done", "it holds from then on"),
+        ("refused", "it is wrong: the one before stays in force, and a restart would fail"),
+    ];
+    let result = Label::known("result", &results);
+    metrics::counters(Topic::Process, "tambo_reloads_total", help, vec![result])
+});
+static LAST_REFUSED: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "1 when the configuration was refused the last time that it was read";
+    metrics::gauge(Topic::Process, "tambo_configuration_refused", help)
+});
+
+/// Makes the metrics of this file known.
+pub(crate) fn declare_metrics() {
+    metrics::declare(&[&RELOADS, &LAST_REFUSED]);
+}
+
+/// The configuration was read again.
+pub fn reloaded(done: bool) {
+    RELOADS.count(&[if done { "done" } else { "refused" }]);
+    metrics::set(&LAST_REFUSED, u8::from(!done));
+}
 
 /// What of `new` waits for a restart, each in words for the operator. `old` is the configuration
 /// that the relay was started with.

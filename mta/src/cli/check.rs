@@ -49,6 +49,15 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
             ));
         }
     }
+    for webhook in &config.webhooks {
+        if let Err(error) = std::fs::metadata(&webhook.secret_file) {
+            problems.push(format!(
+                "{}: webhook.secret_file: {}: {error}",
+                webhook.place,
+                webhook.secret_file.display()
+            ));
+        }
+    }
     for problem in &problems {
         eprintln!("{problem}");
     }

@@ -13,6 +13,9 @@ use relay_config::values::{DomainPattern, parse_domain};
 use relay_config::{Config, Origin, Setting};
 use serde::Serialize;
 
+use crate::admin::{Reloaded, SettingRow};
+
+use super::client::{call, query, rows};
 use super::{load, print_json, print_line, print_table};
 
 /// What is done with the configuration.
@@ -30,6 +33,24 @@ enum ConfigCommand {
     /// line of the file. Servers teach a running relay to send less for a while: that is shown by
     /// `tambo sources show SOURCE`, beside what is configured.
     Show(ShowArguments),
+    /// Every key that a running relay goes by, with its value and where that was decided.
+    Settings {
+        /// Only of this table, as in `delivery` or `account`.
+        #[arg(long)]
+        section: Option<String>,
+        /// Only what the file says: no defaults.
+        #[arg(long)]
+        written: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running relay read its file again, as SIGHUP does.
+    Reload {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Whose limits; without any: everyone's, and what differs for each provider.
@@ -82,7 +103,53 @@ struct Decided<T> {
 }
 
 pub(super) fn config(path: &Path, arguments: &ConfigArguments) -> Result<(), String> {
-    let ConfigCommand::Show(arguments) = &arguments.command;
+    match &arguments.command {
+        ConfigCommand::Show(arguments) => show(path, arguments),
+        ConfigCommand::Settings { section, written, json } => {
+            settings(path, section.as_deref(), *written, *json)
+        }
+        ConfigCommand::Reload { json } => reload(path, *json),
+    }
+}
+
+fn settings(path: &Path, section: Option<&str>, written: bool, json: bool) -> Result<(), String> {
+    let target = format!("/api/v1/settings{}", query(&[("section", section)]));
+    let mut rows: Vec<SettingRow> = rows(path, &target)?;
+    rows.retain(|row| !written || row.origin != "default");
+    if json {
+        return print_json(&rows);
+    }
+    let cells = |row: &SettingRow| {
+        let section = match row.number {
+            1 => row.section.clone(),
+            number => format!("{} ({number})", row.section),
+        };
+        let value = row.value.clone().unwrap_or_else(|| "-".to_owned());
+        vec![section, row.key.clone(), value, row.origin.clone()]
+    };
+    print_table(
+        &["TABLE", "KEY", "VALUE", "DECIDED AT"],
+        &rows.iter().map(cells).collect::<Vec<_>>(),
+    );
+    Ok(())
+}
+
+fn reload(path: &Path, json: bool) -> Result<(), String> {
+    let done: Reloaded = call(path, "/api/v1/settings/reload", Some(&serde_json::Value::Null))?;
+    if json {
+        return print_json(&done);
+    }
+    print_line("The relay goes by the configuration as it is now.");
+    for warning in &done.warnings {
+        print_line(&format!("warning: {warning}"));
+    }
+    for change in &done.waits_for_restart {
+        print_line(&format!("{change}: that waits for a restart"));
+    }
+    Ok(())
+}
+
+fn show(path: &Path, arguments: &ShowArguments) -> Result<(), String> {
     let config = load(path)?;
     let pool = pool(&config, arguments)?;
     let one = match (&arguments.provider, &arguments.domain) {

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::admin::Explanation;
 
 use super::client::{call, query};
+use super::queue::words;
 use super::{print_json, print_line, print_table};
 
 /// Whom it is about.
@@ -31,6 +32,18 @@ pub(super) fn explain(config: &Path, arguments: &ExplainArguments) -> Result<(),
         return print_json(&found);
     }
     print_line(&found.verdict);
+    if let Some(mend) = &found.mend {
+        print_line(&format!("to mend it: {mend}"));
+    }
+    for entry in found.suppressed.iter().filter(|entry| entry.account.is_some()) {
+        let account = entry.account.as_deref().unwrap_or("");
+        let (address, why) = (&entry.address, &entry.why);
+        print_line(&format!("mail of the account {account} would not be sent to {address}: {why}"));
+    }
+    for hold in &found.holds {
+        let (kind, who, why) = (words(&hold.kind), &hold.who, &hold.why);
+        print_line(&format!("held   {kind}: by {who}: {why} (standing hold {})", hold.id));
+    }
     if let Some(site) = &found.site {
         let route = found.route.as_deref().unwrap_or("");
         let tls = found.tls.as_deref().unwrap_or("");

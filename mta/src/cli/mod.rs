@@ -7,18 +7,28 @@ mod classify;
 mod client;
 mod config;
 mod dkim;
+mod events;
 mod explain;
+mod manual;
 mod password;
+mod probe;
 mod queue;
+mod report;
 mod serve;
 mod source_show;
 mod sources;
 mod spool;
 mod supervisor;
+mod suppression;
 mod swap;
+mod tail;
 mod token;
+mod top;
 mod trace;
+mod user;
 mod warm_up;
+mod webhooks;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,18 +64,42 @@ enum Command {
     Queue(queue::QueueArguments),
     /// Look at the addresses that mail is sent from, and act upon them.
     Sources(sources::SourcesArguments),
+    /// Look at the addresses that nothing is sent to, put some on the list and take some off.
+    Suppression(suppression::SuppressionArguments),
     /// Tell what became of a message: by its id, its Message-ID, an address, or tag:TAG.
     Trace(trace::TraceArguments),
+    /// List what happened: by recipient, sender, tag, account, site, type, time …
+    Events(events::EventsArguments),
+    /// Follow what happens, as it happens; --json prints one object a line.
+    Tail(tail::TailArguments),
+    /// Watch what is said with servers and clients, as it is said; passwords and mail are left out.
+    Wire(wire::WireArguments),
+    /// List messages with what became of each: by recipient, sender, tag, account, site, state, time …
+    Messages(events::MessagesArguments),
+    /// Watch the relay: rates, what waits, providers, sources, what needs attention; q quits.
+    Top(top::TopArguments),
+    /// Tell what happened on a day or in a month: as text, CSV or a workbook, in Spanish or English.
+    Report(report::ReportArguments),
     /// Tell where mail to an address would go now, and what stands in its way.
     Explain(explain::ExplainArguments),
+    /// Ask a destination how it answers now: names, connection, TLS, greeting, and whether it takes a recipient.
+    Probe(probe::ProbeArguments),
     /// Read a stopped spool: what is wrong with it, and what waits in it as files.
     Spool(spool::SpoolArguments),
+    /// Look at webhooks: how far each is behind; have one send events again.
+    Webhooks(webhooks::WebhooksArguments),
     /// Make keys that sign mail, and print their DNS records.
     Dkim(dkim::DkimArguments),
     /// Make, list and revoke tokens, with which programs and people use the API.
     Token(token::TokenArguments),
+    /// Add, list and remove the people who may open the web.
+    User(user::UserArguments),
     /// Look at the book of what was changed by whom, and check that nobody changed the book.
     Audit(audit::AuditArguments),
+    /// Print what a shell needs to complete commands: `tambo completions bash > /etc/bash_completion.d/tambo`.
+    Completions(manual::CompletionsArguments),
+    /// Write the manual pages of all commands into a folder.
+    Man(manual::ManArguments),
     /// Read a password and print its argon2id hash for `password_hash`.
     Password,
 }
@@ -80,12 +114,24 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::classify(&cli.config, arguments),
         Command::Queue(arguments) => queue::queue(&cli.config, arguments),
         Command::Sources(arguments) => sources::sources(&cli.config, arguments),
+        Command::Suppression(arguments) => suppression::suppression(&cli.config, arguments),
         Command::Trace(arguments) => trace::trace(&cli.config, arguments),
+        Command::Events(arguments) => events::events(&cli.config, arguments),
+        Command::Tail(arguments) => tail::tail(&cli.config, arguments),
+        Command::Wire(arguments) => wire::wire(&cli.config, arguments),
+        Command::Messages(arguments) => events::messages(&cli.config, arguments),
+        Command::Top(arguments) => top::top(&cli.config, arguments),
+        Command::Report(arguments) => report::report(&cli.config, arguments),
         Command::Explain(arguments) => explain::explain(&cli.config, arguments),
+        Command::Probe(arguments) => probe::probe(&cli.config, arguments),
         Command::Spool(arguments) => spool::spool(&cli.config, arguments),
+        Command::Webhooks(arguments) => webhooks::webhooks(&cli.config, arguments),
         Command::Dkim(arguments) => dkim::dkim(&cli.config, arguments),
         Command::Token(arguments) => token::token(&cli.config, arguments),
+        Command::User(arguments) => user::user(&cli.config, arguments),
         Command::Audit(arguments) => audit::audit(&cli.config, arguments),
+        Command::Completions(arguments) => manual::completions(arguments),
+        Command::Man(arguments) => manual::man(arguments),
         Command::Password => password::password(),
     };
     match done {
@@ -97,23 +143,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the configuration; warnings go to standard error.
+/// Reads the configuration; warnings go to standard error, and so do mistakes.
 fn load(path: &std::path::Path) -> Result<Config, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("{}: {error}; name the file with --config or TAMBO_CONFIG", path.display())
-    })?;
-    match relay_config::load(&text, &path.display().to_string()) {
-        Ok(loaded) => {
-            for warning in loaded.warnings {
+    match read(path)? {
+        Ok((config, warnings)) => {
+            for warning in warnings {
                 eprintln!("warning: {warning}");
             }
-            Ok(loaded.config)
+            Ok(config)
         }
-        Err(problems) => {
-            for problem in &problems {
-                eprintln!("{problem}");
+        Err(mistakes) => {
+            for mistake in &mistakes {
+                eprintln!("{mistake}");
             }
-            let count = problems.len();
+            let count = mistakes.len();
             Err(format!(
                 "{count} {} in {}",
                 if count == 1 { "mistake" } else { "mistakes" },
@@ -121,6 +164,21 @@ fn load(path: &std::path::Path) -> Result<Config, String> {
             ))
         }
     }
+}
+
+/// The configuration with what will surprise, or its mistakes.
+type Read = Result<(Config, Vec<String>), Vec<String>>;
+
+/// Reads the configuration and says nothing; an error when there is no file to read.
+fn read(path: &std::path::Path) -> Result<Read, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!("{}: {error}; name the file with --config or TAMBO_CONFIG", path.display())
+    })?;
+    let told = |all: Vec<relay_config::Located>| all.iter().map(ToString::to_string).collect();
+    Ok(match relay_config::load(&text, &path.display().to_string()) {
+        Ok(loaded) => Ok((loaded.config, told(loaded.warnings))),
+        Err(problems) => Err(told(problems)),
+    })
 }
 
 /// Prints a value as JSON.

@@ -2,17 +2,22 @@
 
 use std::io::{IsTerminal, Read};
 
-use crate::smtp_in::hash_password;
+use crate::password::hash_password;
 
 use super::print_line;
 
 pub(super) fn password() -> Result<(), String> {
+    print_line(&hash_password(&read_password()?)?);
+    Ok(())
+}
+
+/// A password from the terminal, where it is asked for twice, or the first line of what is piped in.
+pub(super) fn read_password() -> Result<String, String> {
     let password = if std::io::stdin().is_terminal() { ask()? } else { read()? };
     if password.is_empty() {
         return Err("the password is empty; type one, or pipe it in".to_owned());
     }
-    print_line(&hash_password(&password)?);
-    Ok(())
+    Ok(password)
 }
 
 fn ask() -> Result<String, String> {

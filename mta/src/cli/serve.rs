@@ -9,12 +9,13 @@ use relay_config::config::LogFormat;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::Reloaded;
 use crate::app::{Relay, World, missing_gateways, missing_sources};
 use crate::outside::Net;
 use crate::outside::real::{InheritedNet, KeyFiles, SystemClock, SystemDns, SystemNet};
 use crate::spool::{Committer, Spool};
 
-use super::{load, supervisor};
+use super::{load, read, supervisor};
 
 /// Time that the spool has to close. Everything is on disk by then, so that nothing is lost by who waits no longer.
 const CLOSE: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ async fn run(
         committer,
         seed: rand::random(),
     };
-    let mut relay = Relay::start(Arc::clone(&config), world)?;
+    let mut relay = Relay::start(Arc::clone(&config), world).map_err(with_mend)?;
     let admin = relay.open(&config).await?;
     for socket in net.unclaimed() {
         eprintln!(
@@ -112,18 +113,33 @@ async fn until_stopped(path: &Path, relay: &Relay, signals: &mut Signals) -> Res
             }
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hangup.recv() => reload(path, relay),
+            _ = signals.hangup.recv() => {
+                let came = reload(path, relay);
+                relay.note_signal("SIGHUP", &came).await;
+            }
+            order = relay.reload_ordered() => order.done(reload(path, relay)),
             () = &mut watch => {}
         }
     }
 }
 
-/// Reads the configuration again; a bad one changes nothing.
-fn reload(path: &Path, relay: &Relay) {
+/// Reads the configuration again; a bad one changes nothing. What came of it is told here and to whoever ordered it.
+fn reload(path: &Path, relay: &Relay) -> Result<Reloaded, String> {
     supervisor::reloading();
-    let status = match load(path).and_then(|config| relay.reload(Arc::new(config))) {
-        Ok(waits) => {
-            for change in waits {
+    let came = read(path).and_then(|found| match found {
+        Ok((config, warnings)) => {
+            let waits_for_restart = relay.reload(Arc::new(config))?;
+            Ok(Reloaded { waits_for_restart, warnings })
+        }
+        Err(mistakes) => Err(mistakes.join("\n")),
+    });
+    relay.tell_of_reload(came.is_ok());
+    let status = match &came {
+        Ok(Reloaded { waits_for_restart, warnings }) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+            for change in waits_for_restart {
                 eprintln!("warning: {change}: that waits for a restart");
             }
             "the configuration was reloaded".to_owned()
@@ -131,7 +147,8 @@ fn reload(path: &Path, relay: &Relay) {
         Err(error) => format!("not reloaded, the configuration in force stays: {error}"),
     };
     eprintln!("tambo: {status}");
-    supervisor::ready(&status);
+    supervisor::ready(status.lines().next().unwrap_or_default());
+    came
 }
 
 /// What the operator says with `kill` and systemd.
@@ -152,9 +169,23 @@ impl Signals {
     }
 }
 
+/// A spool that cannot be read is a matter for a person; they are told where to begin.
+fn with_mend(error: String) -> String {
+    // What the database says of a block or file that is not as it was written.
+    if error.contains("Corruption") {
+        return format!(
+            "{error}; the disk or its file system has changed what was written. Nothing was started, so nothing was made \
+             worse: `tambo spool check` tells what can be read, `tambo spool export DIR` saves it, and \
+             docs/failures.md tells how to go on"
+        );
+    }
+    error
+}
+
 #[cfg(feature = "rocks")]
 fn open_spool(path: &Path) -> Result<Arc<dyn Spool>, String> {
-    let spool = crate::spool::RocksSpool::open(path).map_err(|error| error.to_string())?;
+    let spool =
+        crate::spool::RocksSpool::open(path).map_err(|error| with_mend(error.to_string()))?;
     Ok(Arc::new(spool))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::admin::{LimitNow, PathRow, SourceAnswer};
+use crate::admin::{LimitNow, NamesRow, PathRow, SourceAnswer};
 
 use super::client::call;
 use super::sources::{path, why};
@@ -38,6 +38,19 @@ pub(super) fn show(config: &Path, arguments: &ShowArguments) -> Result<(), Strin
     if source.why.is_some() {
         print_line(&format!("  {}", why(source)));
     }
+    if let Some(names) = &source.names {
+        print_names(names, "  ");
+    }
+    if !found.refusals.is_empty() {
+        print_line("\nlast refusals");
+    }
+    for refusal in &found.refusals {
+        let what = if refusal.for_good { "refused" } else { "put off" };
+        print_line(&format!(
+            "  {}  {}  {what} {} times: {}  (rule {})",
+            refusal.at, refusal.site, refusal.times, refusal.reply, refusal.rule
+        ));
+    }
     if found.paths.is_empty() {
         print_line("\nNothing is remembered of it at any site.");
     }
@@ -48,6 +61,35 @@ pub(super) fn show(config: &Path, arguments: &ShowArguments) -> Result<(), Strin
         print_line(&format!("\nand {} more, all as they should be", found.paths_left_out));
     }
     Ok(())
+}
+
+/// `tambo sources names`: what the DNS says of them now.
+pub(super) fn names(config: &Path, name: &str, json: bool) -> Result<(), String> {
+    let found: NamesRow = call(config, &path(name, "/names"), Some(&serde_json::json!({})))?;
+    if json {
+        return print_json(&found);
+    }
+    print_names(&found, "");
+    Ok(())
+}
+
+fn print_names(names: &NamesRow, indent: &str) {
+    let said = match names.verdict.as_str() {
+        "fits" => "the name of the address leads back to it and is the one in EHLO",
+        "differs" => "the name of the address leads back to it, but is not the one in EHLO",
+        "fails" => "the names do not fit",
+        _ => "not known yet",
+    };
+    let known = names.pointers.join(", ");
+    let known = if known.is_empty() { "no name".to_owned() } else { known };
+    print_line(&format!("{indent}names: {known}; {said} ({})", names.at));
+    for check in names.checks.iter().filter(|check| check.outcome != "passed") {
+        let found = check.found.as_deref().unwrap_or_default();
+        print_line(&format!("{indent}  {}: {found}", check.what));
+        if let (Some(expected), Some(mend)) = (&check.expected, &check.mend) {
+            print_line(&format!("{indent}    expected: {expected}; to mend: {mend}"));
+        }
+    }
 }
 
 fn print_path(path: &PathRow) {

@@ -22,7 +22,7 @@ pub(super) struct SourcesArguments {
 
 #[derive(Debug, Subcommand)]
 enum SourcesCommand {
-    /// List them with their pools and states, and why those that are stopped are.
+    /// List them with their pools and states, what the DNS says of their names, and why those that are stopped are.
     List {
         /// Print JSON.
         #[arg(long)]
@@ -30,6 +30,11 @@ enum SourcesCommand {
     },
     /// Show one: how it stands at each site, what made it so, what was learned there, its warm-up.
     Show(source_show::ShowArguments),
+    /// Look now whether the name of a source's address leads back to it, and is the one in its EHLO.
+    ///
+    /// Receivers ask that of an address before they hear a word of it, and many refuse it otherwise. The relay looks once
+    /// an hour; this is for after a record was mended.
+    Names(Target),
     /// Send nothing from a source until it is resumed: its mail goes from the others of its pools.
     ///
     /// What is being transmitted ends, and nothing is lost: where no other source may carry it, mail waits. The
@@ -119,6 +124,7 @@ pub(super) fn sources(config: &Path, arguments: &SourcesArguments) -> Result<(),
     match &arguments.command {
         SourcesCommand::List { json } => list(config, *json),
         SourcesCommand::Show(arguments) => source_show::show(config, arguments),
+        SourcesCommand::Names(target) => source_show::names(config, &target.name, target.json),
         SourcesCommand::Suspend { target, lasts, at, why } => {
             let for_seconds = lasts.map(|lasts| lasts.as_secs().max(1));
             act(target, order(SourceAction::Suspend, at.as_ref(), for_seconds, why))
@@ -174,12 +180,14 @@ fn list(config: &Path, json: bool) -> Result<(), String> {
             address(row),
             row.public.clone(),
             row.helo.clone(),
+            row.names.as_ref().map_or_else(|| "-".to_owned(), |names| names.verdict.clone()),
             row.pools.join(", "),
             row.standby.join(", "),
             why(row),
         ]
     };
-    let headings = ["SOURCE", "STATE", "ADDRESS", "PUBLIC", "HELO", "POOLS", "STANDBY", "WHY"];
+    let headings =
+        ["SOURCE", "STATE", "ADDRESS", "PUBLIC", "HELO", "NAMES", "POOLS", "STANDBY", "WHY"];
     print_table(&headings, &rows.iter().map(cells).collect::<Vec<_>>());
     Ok(())
 }

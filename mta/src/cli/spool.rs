@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::message::{BodyType, Message, Notify, OriginalRecipient, RecipientState, ReturnContent};
+use crate::compose::{MESSAGE_MAX, Parts};
+use crate::message::{
+    BodyType, Hold, Message, Notify, OriginalRecipient, RecipientState, ReturnContent, Timestamp,
+};
 use crate::queue::inspect::{self, Finding, Stored};
 use crate::spool::Spool;
 
@@ -292,6 +295,10 @@ fn write_message(spool: &dyn Spool, folder: &Path, stored: &Stored) -> Result<(u
         damage.push(what);
         octets
     });
+    let body = made_of_template(stored, body).unwrap_or_else(|(what, octets)| {
+        damage.push(what);
+        octets
+    });
     let whole = damage.is_empty();
     let envelope = envelope(stored, damage);
     let waiting = envelope.recipients.iter().filter(|it| it.state == RecipientState::Queued);
@@ -300,6 +307,22 @@ fn write_message(spool: &dyn Spool, folder: &Path, stored: &Stored) -> Result<(u
     write_file(&folder.join(format!("{}.json", message.id)), &[&text])?;
     write_file(&folder.join(format!("{}.eml", message.id)), &[&message.prefix, &body])?;
     Ok((waiting, whole))
+}
+
+/// The body as it would be sent, where it is a template; an error is what is wrong, and the template.
+fn made_of_template(stored: &Stored, body: Vec<u8>) -> Result<Vec<u8>, (String, Vec<u8>)> {
+    if stored.message.template.is_none() {
+        return Ok(body);
+    }
+    let mut recipients = stored.deliveries.iter().flat_map(|delivery| &delivery.recipients);
+    let made = recipients.next().ok_or_else(|| "its recipient is not known".to_owned());
+    let made = made.and_then(|to| {
+        let parts = Parts::from_bytes(&body)?;
+        let personal = to.personal.clone().unwrap_or_default();
+        let made = parts.rendered(&to.address, &personal, MESSAGE_MAX);
+        Ok(made.map_err(|error| error.to_string())?.write(stored.message.id))
+    });
+    made.map_err(|why| (format!("it cannot be made of its template: {why}"), body))
 }
 
 fn envelope(stored: &Stored, damage: Vec<String>) -> Described<'_> {
@@ -317,9 +340,9 @@ fn envelope(stored: &Stored, damage: Vec<String>) -> Described<'_> {
                     .as_ref()
                     .map(OriginalRecipient::as_parameter),
                 attempts: delivery.attempts,
-                next_attempt: delivery.hold.is_none().then(|| delivery.due.to_rfc3339()),
+                next_attempt: delivery.listed().map(Timestamp::to_rfc3339),
                 last_reply: delivery.last.as_ref().map(|last| last.reply.to_string()),
-                held: delivery.hold.as_ref().map(|hold| hold.why.clone()),
+                held: delivery.hold.as_ref().map(Hold::words),
             });
         }
     }

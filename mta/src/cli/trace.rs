@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::message::Event;
+use crate::message::{Event, EventKind};
 
 use super::client::{call, query};
 use super::{print_json, print_line};
@@ -35,28 +35,51 @@ pub(super) fn trace(config: &Path, arguments: &TraceArguments) -> Result<(), Str
 /// One line each, for people.
 pub(super) fn print_events(events: &[Event]) {
     for event in events {
-        let mut line = format!("{}  {:<9}", event.time, format!("{:?}", event.kind).to_lowercase());
-        if let Some(id) = event.message {
-            line.push_str(&format!("  {id}"));
+        print_line(&line(event, false));
+    }
+}
+
+/// An event in one line, with or without colours.
+pub(super) fn line(event: &Event, colours: bool) -> String {
+    let word = format!("{:<9}", event.kind.word());
+    let word = if colours { format!("\x1b[{}m{word}\x1b[0m", colour(event.kind)) } else { word };
+    let mut line = String::new();
+    if let Some(id) = event.message {
+        line.push_str(&format!("  {id}"));
+    }
+    for (label, value) in [("", &event.recipient), ("via ", &event.mx), ("from ", &event.source)] {
+        if let Some(value) = value {
+            line.push_str(&format!("  {label}{value}"));
         }
-        for (label, value) in
-            [("", &event.recipient), ("via ", &event.mx), ("from ", &event.source)]
-        {
-            if let Some(value) = value {
-                line.push_str(&format!("  {label}{value}"));
-            }
-        }
-        if let Some(code) = event.code {
-            let enhanced = event.enhanced.as_deref().unwrap_or("");
-            let reply = event.reply.as_deref().unwrap_or("").replace('\n', " / ");
-            line.push_str(&format!("  {code} {enhanced} {reply}"));
-        }
-        if let (Some(rule), Some(category)) = (&event.rule, &event.category) {
-            line.push_str(&format!("  [{category}: {rule}]"));
-        }
-        if let Some(next) = &event.next_attempt {
-            line.push_str(&format!("  (again {next})"));
-        }
-        print_line(&line);
+    }
+    if let Some(code) = event.code {
+        let enhanced = event.enhanced.as_deref().unwrap_or("");
+        let reply = event.reply.as_deref().unwrap_or("");
+        line.push_str(&format!("  {code} {enhanced} {reply}"));
+    } else if let Some(detail) = &event.detail {
+        line.push_str(&format!("  {detail}"));
+    }
+    if let (Some(rule), Some(category)) = (&event.rule, &event.category) {
+        line.push_str(&format!("  [{category}: {rule}]"));
+    }
+    if let Some(next) = &event.next_attempt {
+        line.push_str(&format!("  (again {next})"));
+    }
+    format!("{}  {word}{}", event.time, plain(&line))
+}
+
+/// On one line; nothing that a stranger wrote reaches the terminal as an order.
+fn plain(line: &str) -> String {
+    line.replace('\n', " / ").replace(char::is_control, " ")
+}
+
+/// Good, bad, or to be seen (ECMA-48, SGR).
+fn colour(kind: EventKind) -> u8 {
+    match kind {
+        EventKind::Delivered => 32,
+        EventKind::Bounced | EventKind::Expired | EventKind::Suppressed | EventKind::Rejected => 31,
+        EventKind::Deferred | EventKind::Waiting | EventKind::Held => 33,
+        EventKind::Source | EventKind::Suppression | EventKind::Relay => 36,
+        EventKind::Accepted | EventKind::Released | EventKind::Rerouted => 39,
     }
 }

@@ -20,6 +20,10 @@ static RESIDENT: LazyLock<IntGauge> = LazyLock::new(|| {
     let help = "Memory of the process that is in RAM";
     metrics::gauge(Topic::Process, "process_resident_memory_bytes", help)
 });
+static VIRTUAL: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Address space of the process";
+    metrics::gauge(Topic::Process, "process_virtual_memory_bytes", help)
+});
 static THREADS: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge(Topic::Process, "process_threads", "Threads of the operating system")
 });
@@ -38,7 +42,7 @@ static STARTED: LazyLock<IntGauge> = LazyLock::new(|| {
 
 /// Makes the metrics of this file known.
 pub(super) fn declare_metrics() {
-    metrics::declare(&[&CPU, &RESIDENT, &THREADS, &OPEN_FILES, &FILES_MAX, &STARTED]);
+    metrics::declare(&[&CPU, &RESIDENT, &VIRTUAL, &THREADS, &OPEN_FILES, &FILES_MAX, &STARTED]);
     metrics::set(&STARTED, SystemClock.now().as_millis() / 1000);
 }
 
@@ -50,6 +54,7 @@ pub fn measure() {
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         metrics::set(&RESIDENT, field(&status, "VmRSS:") * 1024);
+        metrics::set(&VIRTUAL, field(&status, "VmSize:") * 1024);
         metrics::set(&THREADS, field(&status, "Threads:"));
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
@@ -74,6 +79,7 @@ mod tests {
     fn a_process_knows_itself() {
         measure();
         assert!(RESIDENT.get() > 1024 * 1024, "{}", RESIDENT.get());
+        assert!(VIRTUAL.get() >= RESIDENT.get());
         assert!(THREADS.get() >= 1 && OPEN_FILES.get() >= 3 && FILES_MAX.get() >= 3);
         assert!(CPU.get() > 0.0);
         assert_eq!(field("A:\t7 kB\nB:\t1\n", "A:"), 7);
