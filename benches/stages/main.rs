@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench whose world cannot be built ends")]
 
 mod egress;
+mod events;
 mod outgoing;
 mod session;
 mod spool;
@@ -29,6 +30,8 @@ criterion_group!(
     session::one_message,
     spool::commit,
     spool::queue,
+    events::made,
+    events::beside_messages,
     egress::decision,
     outgoing::classify,
     outgoing::sign
