@@ -83,8 +83,8 @@ fn restore(octets: &[u8]) {
 fuzz_target!(|octets: &[u8]| {
     read::<Message>(octets);
     read::<Delivery>(octets);
-    // Both versions, past the first octet.
-    for version in [1, 2] {
+    // Every version, past the first octet.
+    for version in [1, 2, 3] {
         let octets = [&[version], octets].concat();
         read::<Message>(&octets);
         read::<Delivery>(&octets);

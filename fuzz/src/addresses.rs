@@ -44,6 +44,7 @@ fn address(text: &str) {
         hostname: "relay.example.pe",
         helo: "pc",
         client: None,
+        protocol: None,
         extended: true,
         utf8: false,
         tls: None,

@@ -237,6 +237,7 @@ impl<'a> Client<'a> {
                 assert_eq!((chunks, size), (self.chunks, stored.len() as u64));
                 stored
             }
+            SubmittedBody::Template { .. } => panic!("no client sends a template"),
         };
         if self.compares {
             self.compare(&body);

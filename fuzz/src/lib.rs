@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod client;
 pub mod cut;
+pub mod injection;
 pub mod make;
 pub mod notice;
 pub mod receivers;

@@ -3,8 +3,8 @@
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use mta::message::{
-    Address, BodyType, Id, Message, Notify, OriginalRecipient, Priority, RecipientParameters, Reply,
-    ReturnContent, ReversePath, Timestamp, parse_envelope_id,
+    Address, BodyType, Id, Message, Notify, OriginalRecipient, Priority, RecipientParameters,
+    Reply, ReturnContent, ReversePath, Timestamp, parse_envelope_id,
 };
 
 /// Milliseconds of the year 2026.
@@ -71,6 +71,8 @@ pub fn message(u: &mut Unstructured<'_>) -> Result<Message> {
         priority: Priority::new(u.arbitrary()?),
         message_id: word(u)?,
         signatures: word(u)?.map(Bytes::from),
+        send_at: if u.arbitrary()? { Some(time(u)?) } else { None },
+        template: if u.arbitrary()? { Some(Id::first_at(time(u)?)) } else { None },
     })
 }
 

@@ -200,6 +200,8 @@ fn message(wants: u8, body: &[u8]) -> Message {
         priority: Priority::default(),
         message_id: None,
         signatures: None,
+        send_at: None,
+        template: None,
     }
 }
 
@@ -208,5 +210,6 @@ fn recipient(address: &&str) -> Recipient {
         address: Address::parse(address).expect("it is an address"),
         parameters: RecipientParameters::default(),
         state: RecipientState::Queued,
+        personal: None,
     }
 }

@@ -62,6 +62,11 @@ fn addresses() {
 }
 
 #[test]
+fn injection() {
+    play("injection", tambo_fuzz::injection::injection);
+}
+
+#[test]
 fn notice() {
     play("notice", tambo_fuzz::notice::notice);
 }
