@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a failed test")]
 
+mod faults;
 mod trace;
 
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ struct World {
     folder: tempfile::TempDir,
     hosts: Vec<MxHost>,
     acknowledged: Arc<Mutex<BTreeSet<String>>>,
-    _dns: DnsServer,
+    dns: DnsServer,
 }
 
 impl World {
@@ -65,7 +66,7 @@ impl World {
         );
         let config = folder.path().join("tambo.toml");
         std::fs::write(&config, text).unwrap();
-        Self { config, folder, hosts, acknowledged: Arc::default(), _dns: dns }
+        Self { config, folder, hosts, acknowledged: Arc::default(), dns }
     }
 
     fn trace(&self) -> PathBuf {
@@ -144,8 +145,14 @@ async fn nothing_acknowledged_is_lost_when_the_machine_stops() {
     let rounds = number("TAMBO_CRASH_ROUNDS", 5);
     for round in 0..rounds {
         let relay = world.start_traced(None).await;
+        let before = world.acknowledged.lock().unwrap().len();
         let mut sessions = world.send(relay.address("relay"), round);
-        tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
+        // However busy the machine is, the kill hits a relay at work.
+        eventually("mail flows", async || {
+            (world.acknowledged.lock().unwrap().len() > before + 5).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..900))).await;
         let cut = world.kill_and_cut(relay).await;
         while sessions.join_next().await.is_some() {}
         let count = world.acknowledged.lock().unwrap().len();
@@ -181,7 +188,10 @@ async fn a_relay_that_does_not_sync_fails_this_test() {
     // The syncs do nothing and say that all is well.
     let relay = world.start_traced(Some("inject=fdatasync,fsync:retval=0")).await;
     let mut sessions = world.send(relay.address("relay"), 0);
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    eventually("mail flows", async || {
+        (world.acknowledged.lock().unwrap().len() > 20).then_some(())
+    })
+    .await;
     world.kill_and_cut(relay).await;
     while sessions.join_next().await.is_some() {}
     let acknowledged = world.acknowledged.lock().unwrap().len();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mta::smtp_in::hash_password;
+use mta::password::hash_password;
 use tests::certificate::Certificate;
 use tests::dialog::{Dialog, Turn, is_like};
 use tests::relay::RelayProcess;

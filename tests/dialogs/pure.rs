@@ -117,7 +117,9 @@ fn nothing_that_a_client_says_breaks_the_session() {
 pub(super) fn body(submission: &Submission) -> Vec<u8> {
     match &submission.body {
         SubmittedBody::Whole(pieces) => pieces.concat(),
-        SubmittedBody::Stored { .. } => panic!("it was stored in pieces"),
+        SubmittedBody::Stored { .. } | SubmittedBody::Template { .. } => {
+            panic!("it was stored in pieces")
+        }
     }
 }
 

@@ -197,11 +197,14 @@ fn sent(body: &[Bytes], capabilities: &Capabilities) -> String {
         priority: Priority::default(),
         message_id: None,
         signatures: None,
+        send_at: None,
+        template: None,
     };
     let recipient = Recipient {
         address: Address::parse("b@y.pe").unwrap(),
         parameters: RecipientParameters::default(),
         state: RecipientState::Queued,
+        personal: None,
     };
     let content = Content::new(&message, None, body);
     let mut transaction =

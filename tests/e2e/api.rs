@@ -51,6 +51,15 @@ async fn a_script_sees_who_waits_and_for_what() {
     let to: Vec<&str> = rows.iter().map(|row| row["recipients"][0].as_str().unwrap()).collect();
     assert_eq!(to, ["a@h.example", "b@h.example", "c@h.example"]);
     assert_eq!(page["next"], Value::Null);
+    for (query, expected) in [
+        ("limit=0", "`limit` is between 1 and 5000"),
+        ("limit=5001", "`limit` is between 1 and 5000"),
+        ("from=x", "from is not the `next` of a page before"),
+        ("standing=x.y", "`standing` is the name of a standing hold"),
+    ] {
+        let (status, problem) = get(&format!("/api/v1/queue?{query}")).await;
+        assert_eq!((status, problem["detail"].as_str()), (400, Some(expected)), "{problem}");
+    }
 
     let id = rows[0]["message"].as_str().unwrap();
     let (status, story) = get(&format!("/api/v1/messages/{id}")).await;

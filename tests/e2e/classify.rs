@@ -32,7 +32,7 @@ async fn events_tell_the_rule_and_a_reload_brings_others() {
     let refuse = Behaviour { refuse: Some("nadie".to_owned()), ..Behaviour::default() };
     let _mx = MxHost::start(SocketAddr::new(mx_ip(124), port), refuse);
     let zone = "a.example MX 10 mx.a.example\nmx.a.example A 127.0.1.124\nnull.example MX 0 .";
-    let world = World::start(zone, port, "").await;
+    let world = World::start(zone, port, "[suppression]\nautomatic = false\n").await;
     let pair = |rule: &str, category: &str| (rule.to_owned(), category.to_owned());
     assert_eq!(ended(&world, "nadie@a.example").await, pair("U01", "bad-mailbox"));
     // Nobody said that: it is ours, and known by its code.

@@ -148,3 +148,23 @@ fn config_show_tells_what_is_in_force_and_who_decided_it() {
         assert!(!good && why.contains(wanted), "{why}");
     }
 }
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tambo.toml");
+    let script = folder.path().join("tambo.bash");
+    let (good, said, _) = tambo(&["completions", "bash"], &config);
+    assert!(good && said.contains("tambo__subcmd__queue__subcmd__hold"), "{said}");
+    std::fs::write(&script, said).unwrap();
+    let read = Command::new("bash").arg("-n").arg(&script).status().unwrap();
+    assert!(read.success(), "bash can read it");
+    let pages = folder.path().join("man");
+    let (good, _, told) = tambo(&["man", &pages.display().to_string()], &config);
+    assert!(good && told.contains("tambo.1"), "{told}");
+    for page in ["tambo.1", "tambo-queue-hold.1", "tambo-sources-swap.1", "tambo-suppression-add.1"]
+    {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(".TH ") && text.contains(".SH DESCRIPTION"), "{page}: {text}");
+    }
+}

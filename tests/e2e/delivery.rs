@@ -184,7 +184,7 @@ async fn failures_come_back_to_the_sender_once() {
                 mx.institucion.example A 127.0.1.63\nnull.example MX 0 .\nbroken.example SERVFAIL\n\
                 inside.example MX 10 mx.inside.example\nmx.inside.example A 127.0.0.1\n\
                 loop.example MX 10 relay.institucion.example\nrelay.institucion.example A 127.0.1.62";
-    let world = World::start(zone, port, "").await;
+    let world = World::start(zone, port, "[suppression]\nautomatic = false\n").await;
     let to = [
         "nadie@r.example",
         "alguien@r.example",

@@ -17,16 +17,16 @@ use super::world::{World, delivery, message, mx_ip, mx_port};
 const SENDER: &str = "ana@institucion.example";
 
 /// A key as `tambo dkim keygen` made it.
-struct Key {
+pub struct Key {
     name: String,
     record: String,
     path: PathBuf,
     /// Its part of the configuration.
-    section: String,
+    pub section: String,
 }
 
 impl Key {
-    fn new(folder: &Path, domain: &str, selector: &str, algorithm: &str) -> Self {
+    pub fn new(folder: &Path, domain: &str, selector: &str, algorithm: &str) -> Self {
         let path = folder.join(format!("{selector}.pem"));
         let words = ["--domain", domain, "--selector", selector, "--algorithm", algorithm];
         let made = Command::new(tests::program("tambo"))
@@ -45,7 +45,7 @@ impl Key {
         Self { name: text("name"), record: text("value"), path, section }
     }
 
-    fn record(&self) -> (String, String) {
+    pub fn record(&self) -> (String, String) {
         (self.name.clone(), self.record.clone())
     }
 }

@@ -132,6 +132,49 @@ async fn get(address: SocketAddr, path: &str) -> String {
     page
 }
 
+/// What people hold and whom nothing is sent to is told, with the mend.
+async fn people_stand_in_the_way(world: &World) {
+    let relay = &world.relay;
+    let done = async |words: &[&str]| {
+        let (done, text, why) = relay.run(words).await;
+        assert!(done, "{words:?}: {text}{why}");
+        text
+    };
+    let explained = async || relay.ask(&["explain", "u@h.example"]).await;
+    let hold = ["queue", "hold", "--standing", "--why", "el aviso tiene un error"];
+    done(&[&hold[..], &["--domain", "h.example", "--tag", "aviso"]].concat()).await;
+    let found = explained().await;
+    assert_eq!((&found["goes"], &found["mend"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!(found["holds"][0]["kind"]["tag"], "aviso", "{found}");
+    done(&[&hold[..], &["--site", "mx.h.example"]].concat()).await;
+    done(&[&hold[..], &["--domain", "otro.example"]].concat()).await;
+    let found = explained().await;
+    let verdict = found["verdict"].as_str().unwrap();
+    assert!(verdict.starts_with("It would be held by "), "{found}");
+    assert!(verdict.ends_with(": el aviso tiene un error") && found["goes"] == false, "{found}");
+    let names = found["holds"].as_array().unwrap().iter().map(|it| &it["kind"]["site"]);
+    assert_eq!(names.collect::<Vec<_>>(), [&"mx.h.example".into(), &serde_json::Value::Null]);
+
+    let suppress = ["suppression", "add", "--why", "lo pidió"];
+    done(&[&suppress[..], &["u@h.example"]].concat()).await;
+    let found = explained().await;
+    let verdict = found["verdict"].as_str().unwrap();
+    assert!(
+        verdict.starts_with("It would not be sent: the address is on the suppression list since"),
+        "{found}"
+    );
+    assert_eq!(found["mend"], "tambo suppression remove u@h.example");
+    assert_eq!(found["suppressed"][0]["why"], "lo pidió");
+    let text = done(&["explain", "u@h.example"]).await;
+    assert!(text.contains("held   site mx.h.example: by "), "{text}");
+    // Each mend does what it says.
+    for _ in 0..2 {
+        let mend = explained().await["mend"].as_str().unwrap().to_owned();
+        done(&mend.split(' ').skip(1).collect::<Vec<_>>()).await;
+    }
+    assert_eq!(explained().await["verdict"], "It would go now, from one to mx.h.example");
+}
+
 #[tokio::test]
 async fn explain_tells_the_way_and_what_stands_in_it() {
     let port = mx_port(142..144);
@@ -173,6 +216,8 @@ async fn explain_tells_the_way_and_what_stands_in_it() {
         refused.starts_with("It could not be delivered: mx.p.example has only loopback or private"),
         "{refused}"
     );
+
+    people_stand_in_the_way(&world).await;
 
     // Nobody listens there: after an attempt, the site is down for a while.
     world.send(SENDER, &["u@d.example"], &message("down")).await;

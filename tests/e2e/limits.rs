@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mta::smtp_in::hash_password;
+use mta::password::hash_password;
 use tests::certificate::Certificate;
 use tests::client::Client;
 use tests::relay::RelayProcess;

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use mta::smtp_in::hash_password;
+use mta::password::hash_password;
 use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+use tests::api::curl;
 use tests::certificate::Certificate;
 use tests::client::Client;
 use tests::mx::{Behaviour, MxHost};
@@ -64,5 +66,51 @@ async fn a_reload_drops_nothing_and_a_bad_file_changes_nothing() {
     assert!(logs_in(&world, &certificate, "otro").await.is_some());
     // The command line reads the file, too.
     std::fs::write(&world.config, old).unwrap();
+    assert!(world.relay.stop().await);
+}
+
+#[tokio::test]
+async fn a_reload_over_the_api_says_what_came_of_it_and_is_written_down() {
+    let world = World::start("", mx_port(120..122), "").await;
+    let admin = world.relay.address("admin");
+    let made = world.relay.ask(&["token", "create", "--name", "web", "--scope", "operate"]).await;
+    let token = made["token"].as_str();
+    let delivery = "/api/v1/settings?section=delivery&key=retry";
+    let retry = async || curl(admin, token, "GET", delivery, None).await.1["rows"][0].clone();
+    let before = retry().await;
+    assert_eq!(before["value"], "[\"1s\"]");
+    let old = std::fs::read_to_string(&world.config).unwrap();
+    let line = old.lines().position(|line| line.starts_with("retry")).unwrap() + 1;
+    assert_eq!(before["origin"], format!("{}:{line}", world.config.display()));
+
+    std::fs::write(&world.config, old.replace("retry = [\"1s\"]", "retry = [\"7m\"]")).unwrap();
+    assert_eq!(retry().await, before, "nobody has asked for it yet");
+    let path = "/api/v1/settings/reload";
+    let (status, done) = curl(admin, token, "POST", path, None).await;
+    assert_eq!((status, &done["waits_for_restart"]), (200, &json!([])), "{done}");
+    assert_eq!(retry().await["value"], "[\"7m\"]");
+    let (done, out, _) = world.relay.run(&["config", "settings", "--written"]).await;
+    assert!(done && out.contains("[\"7m\"]") && !out.contains(" default"), "{out}");
+    assert!(!out.contains("argon2id"), "a hash is nobody's business: {out}");
+
+    std::fs::write(&world.config, format!("{old}\nretry = 7\nnonsense = 1\n")).unwrap();
+    let (status, problem) = curl(admin, token, "POST", path, None).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 409 && detail.contains("nonsense"), "{status} {detail}");
+    assert_eq!(retry().await["value"], "[\"7m\"]", "a bad file changes nothing");
+    kill(world.relay.pid(), Signal::SIGHUP).unwrap();
+    std::fs::write(&world.config, old).unwrap();
+    let outcome = eventually("the signal is in the book", async || {
+        let book = world.relay.ask(&["audit", "list"]).await;
+        book.as_array().unwrap().iter().find(|row| row["what"] == "SIGHUP").cloned()
+    })
+    .await;
+    assert_eq!((&outcome["from"], &outcome["who"]), (&json!("signal"), &json!("the system")));
+    let accounts = curl(admin, token, "GET", "/api/v1/accounts", None).await.1;
+    assert_eq!(accounts["rows"][0]["has_password"], true);
+    for list in ["pools", "providers", "blocklists"] {
+        let (status, page) = curl(admin, token, "GET", &format!("/api/v1/{list}"), None).await;
+        assert!(status == 200 && page["rows"].is_array(), "{list}: {page}");
+    }
     assert!(world.relay.stop().await);
 }

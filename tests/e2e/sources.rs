@@ -38,6 +38,16 @@ async fn state(relay: &RelayProcess, source: &str) -> Value {
     row.unwrap_or_else(|| panic!("{source} is not in {rows}")).clone()
 }
 
+/// How all sources stand, without what the DNS says of their names, which is looked at in between.
+async fn standing(relay: &RelayProcess) -> Vec<Value> {
+    let rows = relay.ask(&["sources", "list"]).await;
+    let mut rows = rows.as_array().unwrap().clone();
+    for row in &mut rows {
+        row.as_object_mut().unwrap().remove("names");
+    }
+    rows
+}
+
 /// The recipients that a server has taken, each with the source that brought it; none came twice.
 fn taken(mx: &MxHost) -> Vec<(String, IpAddr)> {
     let taken = mx.taken().into_iter();
@@ -227,7 +237,7 @@ async fn a_source_is_swapped_for_a_standby_that_passes_its_checks() {
     let pool = "sources = [\"one\"]\nstandby = [\"bad\", \"good\"]";
     let world = World::start(&zone, port, &sources(&["one", "bad", "good"], pool, port)).await;
     let relay = &world.relay;
-    let before = relay.ask(&["sources", "list"]).await;
+    let before = standing(relay).await;
 
     // It says what would be, and nothing changes.
     let plan = relay.ask(&["sources", "swap", "one", "--dry-run"]).await;
@@ -245,7 +255,7 @@ async fn a_source_is_swapped_for_a_standby_that_passes_its_checks() {
     assert!(done && text.contains("good takes its place"), "{text}");
     assert!(text.contains("SPF of institucion.example: found: it says fail"), "{text}");
     assert!(text.contains("1 of 1 sources of the pool may still be swapped"), "{text}");
-    assert_eq!(relay.ask(&["sources", "list"]).await, before, "a dry run changes nothing");
+    assert_eq!(standing(relay).await, before, "a dry run changes nothing");
 
     // The one that does not pass is not taken, but where an operator answers for it.
     let (done, _, why) = relay.run(&["sources", "swap", "one", "--with", "bad"]).await;
@@ -253,7 +263,13 @@ async fn a_source_is_swapped_for_a_standby_that_passes_its_checks() {
     assert!(why.contains("Nothing was changed"), "{why}");
     let (done, _, why) = relay.run(&["sources", "swap", "one", "--with", "two"]).await;
     assert!(!done && why.contains("two waits as standby for no pool of one"), "{why}");
-    assert_eq!(relay.ask(&["sources", "list"]).await, before);
+    assert_eq!(standing(relay).await, before);
+
+    let verdict =
+        async |name: &str| relay.ask(&["sources", "names", name]).await["verdict"].clone();
+    assert_eq!((verdict("good").await, verdict("bad").await), ("fits".into(), "fails".into()));
+    let (done, text, _) = relay.run(&["sources", "show", "bad"]).await;
+    assert!(done && text.contains("publish `12.0.0.127.in-addr.arpa. PTR"), "{text}");
 
     let done = relay.ask(&["sources", "swap", "one", "--why", "a test"]).await;
     assert_eq!((&done["done"], &done["pools"][0]["comes"]), (&true.into(), &"good".into()));
@@ -318,6 +334,10 @@ async fn what_is_halted_goes_on_when_it_is_released() {
     let found = (&halt["site"], &halt["kind"], &halt["name"]);
     assert_eq!(found, (&"google".into(), &"domain".into(), &"institucion.example".into()));
     assert!(halt["reply"].as_str().unwrap().contains("DKIM domain"), "{halt}");
+    let shown = relay.ask(&["sources", "show", "one"]).await;
+    let latest = &shown["refusals"][0];
+    assert_eq!((&latest["site"], &latest["rule"]), (&halt["site"], &halt["rule"]), "{shown}");
+    assert!(latest["reply"].as_str().unwrap().starts_with("421 4.7.28 our system"), "{shown}");
     eventually("the first is held", async || {
         relay.run(&["queue", "hold", &first]).await.0.then_some(())
     })

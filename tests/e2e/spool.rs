@@ -93,19 +93,24 @@ async fn exported(version: &str) -> (Value, tempfile::TempDir) {
     (checked["counts"].clone(), folder)
 }
 
-/// Both were written by programs of 2026-11-24: version 1 before senders could ask for notices.
+/// Written by programs of 2026-11-24 (version 1 before senders could ask for notices, 2) and of 2026-11-30 (3, with two
+/// messages of one template that are to be sent later, and a hold that ends by itself).
 #[tokio::test]
 async fn spools_of_earlier_programs_are_read() {
-    for (version, deliveries, [small, held, large]) in [
-        ("v1", 4, ["1m881sfys0000", "1m881sfyy0002", "1m881sfyz0001"]),
-        ("v2", 3, ["1m885dd7g0000", "1m885dd7h0002", "1m885dd7j0000"]),
+    for (version, messages, deliveries, recipients, [small, held, large]) in [
+        ("v1", 3, 4, 4, ["1m881sfys0000", "1m881sfyy0002", "1m881sfyz0001"]),
+        ("v2", 3, 3, 4, ["1m885dd7g0000", "1m885dd7h0002", "1m885dd7j0000"]),
+        ("v3", 5, 6, 6, ["1m8qag5180000", "1m8qag51h0000", "1m8qag51r0000"]),
     ] {
         let (counts, folder) = exported(version).await;
         let read = |id: &str, end: &str| {
             std::fs::read(folder.path().join("export").join(format!("{id}.{end}"))).unwrap()
         };
         let envelope = |id: &str| serde_json::from_slice::<Value>(&read(id, "json")).unwrap();
-        assert_eq!((&counts["messages"], &counts["recipients"]), (&3.into(), &4.into()));
+        assert_eq!(
+            (&counts["messages"], &counts["recipients"]),
+            (&messages.into(), &recipients.into())
+        );
         assert_eq!((&counts["deliveries"], &counts["held"]), (&deliveries.into(), &1.into()));
         let subject = format!("Subject: version {}\r\n\r\n.dot\r\n", &version[1..]);
         assert!(read(small, "eml").ends_with(subject.as_bytes()), "{version}");
@@ -115,10 +120,17 @@ async fn spools_of_earlier_programs_are_read() {
         let (waits, eight_bit) = (envelope(held), Value::Bool(true));
         assert_eq!(
             (&waits["eight_bit"], &waits["recipients"][0]["held"]),
-            (&eight_bit, &"waits".into())
+            (&eight_bit, &if version == "v3" { "root: waits" } else { "waits" }.into())
         );
         assert!(read(large, "eml").len() > 250_000);
-        if version == "v2" {
+        if version == "v3" {
+            let made = String::from_utf8(read("1m8qag7r40002", "eml")).unwrap();
+            assert!(made.contains("\r\nTo: \"Dos\" <u2@e.example>\r\n"), "{made}");
+            assert!(made.ends_with("\r\n\r\nversion 3: 2\r\n"), "{made}");
+            let until = &waits["recipients"][0]["next_attempt"];
+            assert_eq!(until, "2036-01-01T00:00:00.000Z");
+        }
+        if version != "v1" {
             assert_eq!(
                 (&first["returns"], &first["envelope_id"]),
                 (&"HDRS".into(), &"acto+7".into())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use mta::smtp_in::hash_password;
+use mta::password::hash_password;
 use tests::certificate::Certificate;
 use tests::client::Client;
 use tests::dns::DnsServer;
@@ -41,6 +41,11 @@ pub fn mx_ip(number: u8) -> IpAddr {
 impl World {
     /// Starts a relay that finds the zone and sends to `port`; `more` goes into the configuration.
     pub async fn start(zone: &str, port: u16, more: &str) -> Self {
+        Self::start_with_admin(zone, port, more, "").await
+    }
+
+    /// The same, with keys of `[admin]`.
+    pub async fn start_with_admin(zone: &str, port: u16, more: &str, admin: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tambo-").tempdir_in("/var/tmp").unwrap();
         let certificate = Certificate::new(&[HOSTNAME, "127.0.0.1", "localhost"]);
         let (chain, key) = certificate.write(folder.path());
@@ -59,7 +64,7 @@ impl World {
              [[listener]]\nname = \"submission\"\nbind = [\"127.0.0.1:0\"]\ntls = \"required\"\nauth = true\n\
              [[listener]]\nname = \"submissions\"\nbind = [\"127.0.0.1:0\"]\ntls = \"implicit\"\nauth = true\n\
              [[account]]\nname = \"script\"\npassword_hash = \"{hash}\"\nsenders = [\"*@institucion.example\"]\n\
-             [dns]\nservers = [\"{}\"]\ntimeout = \"1s\"\n[admin]\nbind = \"127.0.0.1:0\"\n[log]\nlevel = \"info\"\n{more}",
+             [dns]\nservers = [\"{}\"]\ntimeout = \"1s\"\n[admin]\nbind = \"127.0.0.1:0\"\n{admin}\n[log]\nlevel = \"info\"\n{more}",
             dns.address
         );
         if !more.contains("[delivery]") {

@@ -54,8 +54,13 @@ impl Entry {
 impl DnsServer {
     /// Serves the zone on a free port.
     pub async fn start(zone: &str) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), zone).await
+    }
+
+    /// Serves the zone where another did before.
+    pub async fn start_at(address: SocketAddr, zone: &str) -> Self {
         let entries: Shared = Arc::new(Mutex::new(entries(zone)));
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let tcp = TcpListener::bind(address).await.unwrap();
         let address = tcp.local_addr().unwrap();
         let udp = UdpSocket::bind(address).await.unwrap();
         let mut tasks = JoinSet::new();

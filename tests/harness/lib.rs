@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test world that cannot be built is a failed test")]
 
 pub mod api;
+pub mod browser;
 pub mod certificate;
 pub mod chasquid;
 pub mod client;
@@ -15,19 +16,28 @@ pub mod haproxy;
 pub mod mx;
 pub mod packages;
 pub mod postfix;
+pub mod prometheus;
 pub mod relay;
 pub mod socks;
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A port that is free on all these addresses at this moment.
+/// The ports that are dealt out: below those that the kernel gives to whoever connects or asks for
+/// any, because between the look here and the listening one of those could take it.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that is free on all these addresses at this moment, and that this program deals out to
+/// nobody else before it has dealt out all others.
 pub fn free_port(addresses: &[IpAddr]) -> u16 {
-    for _ in 0..100 {
-        let first = TcpListener::bind(SocketAddr::new(addresses[0], 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let rest: Vec<_> =
-            addresses[1..].iter().filter_map(|ip| TcpListener::bind((*ip, port)).ok()).collect();
-        if rest.len() + 1 == addresses.len() {
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    // Programs that run side by side begin at different places.
+    let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(97)));
+    for _ in PORTS {
+        let turn = next.fetch_add(1, Ordering::Relaxed) % u32::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(turn).unwrap();
+        if addresses.iter().all(|ip| TcpListener::bind((*ip, port)).is_ok()) {
             return port;
         }
     }

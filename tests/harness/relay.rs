@@ -123,12 +123,7 @@ impl RelayProcess {
 
     /// The page that Prometheus reads.
     pub async fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.address("admin")).await.unwrap();
-        let question = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        stream.write_all(question).await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        page
+        metrics_at(self.address("admin")).await
     }
 
     /// The value of a counter, written with its labels; 0 when it is not there.
@@ -149,6 +144,11 @@ impl RelayProcess {
             texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         // The last line may be half written.
         lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The last that it wrote to standard error.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().iter().cloned().collect()
     }
 
     /// Process id.
@@ -176,6 +176,16 @@ impl RelayProcess {
     pub async fn ended(mut self) -> bool {
         timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success()
     }
+}
+
+/// The page that Prometheus reads, of a relay whose `admin.bind` is there.
+pub async fn metrics_at(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    let question = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(question).await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    page
 }
 
 /// Looks until something is so; fails after a minute with what it was waiting for.

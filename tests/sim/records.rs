@@ -83,7 +83,10 @@ impl Books {
                 self.obligations.insert(key, obligation);
             }
             EventKind::Deferred => self.deferred(world, event, &key, before, batch),
-            EventKind::Delivered | EventKind::Bounced | EventKind::Expired => {
+            EventKind::Delivered
+            | EventKind::Bounced
+            | EventKind::Expired
+            | EventKind::Suppressed => {
                 if !take(&mut batch.ended, &key) {
                     self.violated(format!("{:?} of {key:?} changes no state", event.kind));
                 }
@@ -173,6 +176,15 @@ impl Books {
                     self.violated(format!("{recipient} of {id} bounces without reason: {reply:?}"));
                 }
             }
+            EventKind::Suppressed => {
+                let mut refused = self.refused.iter();
+                if !refused.any(|(_, refused)| refused.eq_ignore_ascii_case(recipient)) {
+                    let why = &event.detail;
+                    self.violated(format!(
+                        "{recipient} of {id} is suppressed without reason: {why:?}"
+                    ));
+                }
+            }
             EventKind::Expired => {
                 if world.wall() < id.time().after(EXPIRE_AFTER) {
                     self.violated(format!("{recipient} of {id} expires before its time"));
@@ -231,7 +243,10 @@ impl Books {
                 let since = known.get(&key).map(|it| it.since).unwrap_or_default();
                 self.obligations.insert(key, Obligation { since, ends: 0 });
             }
-            EventKind::Delivered | EventKind::Bounced | EventKind::Expired => {
+            EventKind::Delivered
+            | EventKind::Bounced
+            | EventKind::Expired
+            | EventKind::Suppressed => {
                 if let Some(obligation) = self.obligations.get_mut(&key) {
                     obligation.ends += 1;
                 }

@@ -11,27 +11,50 @@ const LINES_MAX: usize = 500;
 const TABLES: [&str; 1] = ["relay-config/src/sections.rs"];
 
 /// Stage → what it may use beside [`EVERYBODY`].
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 23] = [
     ("current", &[]),
     ("reload", &[]),
     ("message", &[]),
     ("metrics", &[]),
     ("outside", &[]),
+    ("password", &[]),
     ("smtp", &[]),
     ("spool", &[]),
+    ("wire", &[]),
     ("queue", &["spool"]),
     ("policy", &[]),
+    ("compose", &[]),
     ("egress", &[]),
     ("smtp_in", &["policy", "queue"]),
     ("smtp_out", &[]),
     ("outcome", &["queue", "spool"]),
-    ("dispatch", &["queue", "egress", "smtp_out", "outcome", "policy", "spool"]),
+    ("suppression", &["spool"]),
+    (
+        "dispatch",
+        &["compose", "queue", "egress", "smtp_out", "outcome", "policy", "spool", "suppression"],
+    ),
     ("access", &["queue", "spool"]),
-    ("admin", &["access"]),
-    ("control", &["admin", "dispatch", "egress", "outcome", "queue", "smtp_out", "spool"]),
-    ("cli", &["access", "admin", "app", "queue", "smtp_in", "spool"]),
+    ("admin", &["access", "compose"]),
+    (
+        "control",
+        &[
+            "admin",
+            "compose",
+            "dispatch",
+            "egress",
+            "outcome",
+            "policy",
+            "queue",
+            "smtp_out",
+            "spool",
+            "suppression",
+        ],
+    ),
+    ("web", &["access", "admin"]),
+    ("cli", &["access", "admin", "app", "compose", "queue", "smtp_in", "spool"]),
 ];
-const EVERYBODY: [&str; 5] = ["current", "message", "metrics", "outside", "smtp"];
+const EVERYBODY: [&str; 7] =
+    ["current", "message", "metrics", "outside", "password", "smtp", "wire"];
 
 fn root() -> PathBuf {
     Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_owned()
