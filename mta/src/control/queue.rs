@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::admin::{Acted, Action, ControlError, Order, QueueQuery, Refused, Row};
 use crate::message::{Delivery, DeliveryId, Hold, Id, Message, Timestamp};
 use crate::outcome::{self, Question};
-use crate::queue::{Kind, Lever, LeverError, Place, Queue, QueueRow};
+use crate::queue::{Kind, Lever, LeverError, May, Place, Queue, QueueRow};
 
 use super::RelayControl;
 
@@ -166,9 +166,12 @@ impl RelayControl {
             return Ok((rows, None));
         }
         let from = query.from.as_deref().map(parse_cursor).transpose()?;
-        let may = |delivery: &Delivery| {
-            wanted.held.is_none_or(|held| delivery.hold.is_some() == held)
-                && wanted.kind.may_take(delivery)
+        let may = May {
+            domain: &|domain| wanted.kind.may_go_to(domain),
+            delivery: &|delivery| {
+                wanted.held.is_none_or(|held| delivery.hold.is_some() == held)
+                    && wanted.kind.may_take(delivery)
+            },
         };
         let page = self.queue.list_of(from, limit, &may, &is_wanted).map_err(spool)?;
         Ok((page.rows, page.next))

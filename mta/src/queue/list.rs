@@ -38,6 +38,15 @@ pub struct QueuePage {
     pub next: Option<DeliveryId>,
 }
 
+/// Which deliveries may be wanted, as can be told from part of what is stored: most are passed over, and what of
+/// them is not read costs nothing.
+pub struct May<'a> {
+    /// By the routing domain.
+    pub domain: &'a dyn Fn(&str) -> bool,
+    /// By the delivery, without its message.
+    pub delivery: &'a dyn Fn(&Delivery) -> bool,
+}
+
 impl Queue {
     /// Deliveries from `from` on that `wanted` accepts. Blocks.
     pub fn list(
@@ -46,15 +55,15 @@ impl Queue {
         limit: usize,
         wanted: &dyn Fn(&Delivery, &Message) -> bool,
     ) -> Result<QueuePage, SpoolError> {
-        self.list_of(from, limit, &|_| true, wanted)
+        self.list_of(from, limit, &May { domain: &|_| true, delivery: &|_| true }, wanted)
     }
 
-    /// The same of those alone that `may` lets pass: messages of the others, which cost most, are not read. Blocks.
+    /// The same of those alone that `may` lets pass: of the others no more is read than that takes. Blocks.
     pub fn list_of(
         &self,
         from: Option<DeliveryId>,
         limit: usize,
-        may: &dyn Fn(&Delivery) -> bool,
+        may: &May<'_>,
         wanted: &dyn Fn(&Delivery, &Message) -> bool,
     ) -> Result<QueuePage, SpoolError> {
         let from = from.map_or_else(Vec::new, keys::delivery);
@@ -62,16 +71,19 @@ impl Queue {
         let mut message: Option<Arc<Message>> = None;
         self.spool.scan(Family::Deliveries, &from, &[u8::MAX; 11], &mut |key, value| {
             seen += 1;
-            let Ok(delivery) = record::decode::<Delivery>(value) else {
+            let Ok((id, domain)) = record::opening_of_delivery(value) else {
                 return ControlFlow::Continue(());
             };
             if seen > SCAN_MAX || records.len() >= limit {
-                next = Some(delivery.id);
+                next = Some(id);
                 return ControlFlow::Break(());
             }
-            if !may(&delivery) {
+            if !(may.domain)(domain) {
                 return ControlFlow::Continue(());
             }
+            let Some(delivery) = record::decode(value).ok().filter(|it| (may.delivery)(it)) else {
+                return ControlFlow::Continue(());
+            };
             let known = message.take().filter(|known| known.id == delivery.id.message);
             message = known.or_else(|| self.message(delivery.id.message).ok().flatten());
             if let (Some(message), Some(_)) = (&message, keys::message_of(key))

@@ -34,7 +34,7 @@ pub use census::{Census, Group};
 pub use expiry::Aged;
 pub use late::Late;
 pub use levers::{Lever, LeverError};
-pub use list::{QueuePage, QueueRow};
+pub use list::{May, QueuePage, QueueRow};
 pub use ready::{Ready, Signatures};
 pub use shared::SharedBody;
 pub use standing::{Kind, NotMade, Place, STANDING_HOLDS_MAX, StandingHold, Takes, pool};

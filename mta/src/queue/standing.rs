@@ -73,6 +73,16 @@ impl Kind {
             && (self.sender.is_none() || same(&self.sender, &message.sender.to_string()))
     }
 
+    /// Whether it may be, as far as the routing domain of a delivery alone tells: that is the domain of its
+    /// recipients, as an A-label, unless a route leads to a smarthost.
+    pub fn may_go_to(&self, routing_domain: &str) -> bool {
+        self.domain.as_deref().is_none_or(|wanted| {
+            wanted.eq_ignore_ascii_case(routing_domain)
+                || !wanted.is_ascii()
+                || relay_config::routes::is_smarthost(routing_domain)
+        })
+    }
+
     /// Whether it may be, as far as the delivery alone tells.
     pub fn may_take(&self, delivery: &Delivery) -> bool {
         let Some(wanted) = self.domain.as_deref() else { return true };

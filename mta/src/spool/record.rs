@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::message::{Delivery, Message};
+use crate::message::{Delivery, DeliveryId, Message};
 
 use super::{SpoolError, version1, version2, version3};
 
@@ -58,5 +58,42 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, SpoolError> {
             "version {version}; this program knows up to version {VERSION}: was the spool written by a later one?"
         ))),
         None => Err(SpoolError::Damaged("empty".to_owned())),
+    }
+}
+
+/// Name and routing domain of a delivery as stored, without reading the rest of it: all versions begin so.
+pub fn opening_of_delivery(bytes: &[u8]) -> Result<(DeliveryId, &str), SpoolError> {
+    let Some((1..=VERSION, rest)) = bytes.split_first() else {
+        return decode::<Delivery>(bytes).and(Err(SpoolError::Damaged("no delivery".to_owned())));
+    };
+    let opening = postcard::take_from_bytes::<(DeliveryId, &str)>(rest);
+    opening.map(|(opening, _)| opening).map_err(|error| SpoolError::Damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Id, Lane, Priority, Timestamp};
+
+    #[test]
+    fn a_delivery_opens_with_its_name_and_domain() {
+        let now = Timestamp::from_millis(1_795_525_500_123);
+        let delivery = Delivery {
+            id: DeliveryId { message: Id::first_at(now), number: 300 },
+            domain: "b.pe".to_owned(),
+            lane: Lane { priority: Priority::default(), account: 7, tag: 1 },
+            recipients: Vec::new(),
+            due: now,
+            attempts: 0,
+            last: None,
+            hold: None,
+            pool: None,
+        };
+        let stored = encode(&delivery);
+        assert_eq!(opening_of_delivery(&stored).unwrap(), (delivery.id, "b.pe"));
+        let later: Vec<u8> = [&[VERSION + 1], &stored[1..]].concat();
+        for damaged in [&[][..], &stored[..3], &later] {
+            assert!(opening_of_delivery(damaged).is_err());
+        }
     }
 }

@@ -120,6 +120,7 @@ async fn all_that_is_named_must_be_so() {
     let ready = world.arrives("red").await;
     let check = |kind: Kind, expected: bool| {
         assert_eq!(kind.takes(&ready.delivery, &ready.message, &place()), expected, "{kind:?}");
+        assert!(!expected || kind.may_go_to(&ready.delivery.domain), "{kind:?}");
     };
     let some = |text: &str| Some(text.to_owned());
     let account = ready.message.account.clone();
@@ -128,6 +129,10 @@ async fn all_that_is_named_must_be_so() {
     check(Kind { site: some("google"), ..Kind::default() }, false);
     check(Kind { domain: some("x.PE"), ..Kind::default() }, true);
     check(Kind { domain: some("pe"), ..Kind::default() }, false);
+    let to = |domain: &str| Kind { domain: some(domain), ..Kind::default() };
+    assert!(!to("y.pe").may_go_to("x.pe"), "its message is not read");
+    // A smarthost is no domain of recipients, and what is written with its own letters has another name on disk.
+    assert!(to("y.pe").may_go_to("smart.pe:25") && to("ñandú.pe").may_go_to("xn--and-6ma2c.pe"));
     check(Kind { pool: some("bulk"), ..Kind::default() }, true);
     check(Kind { pool: some("other"), ..Kind::default() }, false);
     check(Kind { account: some(&account), ..Kind::default() }, true);
