@@ -100,7 +100,10 @@ async fn take_in(queue: &Arc<Queue>, greylist: &Greylist, messages: usize) {
                 if number >= messages {
                     return;
                 }
-                queue.accept(submission(&queue, number, body.clone())).await.unwrap();
+                queue
+                    .accept(submission(&queue, number, body.clone()), Duration::ZERO)
+                    .await
+                    .unwrap();
             }
         });
     }

@@ -238,7 +238,7 @@ fn one_for_each(queue: &Queue, asked: &Asked, checked: &Checked, now: Timestamp)
         }
     };
     let submissions = (1..).zip(&checked.to).map(one).collect();
-    Batch { submissions, shared: Some(shared), along: Vec::new() }
+    Batch { submissions, shared: Some(shared), ..Batch::default() }
 }
 
 /// All get the same.

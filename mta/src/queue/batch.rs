@@ -1,6 +1,7 @@
 //! Messages that are accepted together or not at all: one request, one batch, one sync.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct Batch {
     pub shared: Option<SharedBody>,
     /// What is on disk with them, or not at all.
     pub along: Vec<Operation>,
+    /// How long they may wait for others to share a sync with.
+    pub patience: Duration,
 }
 
 impl Queue {
@@ -46,7 +49,7 @@ impl Queue {
         }
         let claims: Vec<Claim<'_>> =
             all.iter().map(|accepted| Claim::new(self, accepted.entries().collect())).collect();
-        match self.committer.commit(operations).await {
+        match self.committer.commit_patiently(operations, batch.patience).await {
             Ok(()) => {
                 figures::durable(begun.elapsed());
                 let shared = batch.shared.and_then(|it| self.bodies.hold(vec![it.octets]));

@@ -236,9 +236,11 @@ impl Queue {
         matches!(*self.committer.health().borrow(), SpoolHealth::Good)
     }
 
-    /// Takes responsibility for a message: it is durable when this returns `Ok`.
-    pub async fn accept(&self, submission: Submission) -> Result<(), Refusal> {
-        self.accept_all(Batch { submissions: vec![submission], ..Batch::default() }).await
+    /// Takes responsibility for a message: it is durable when this returns `Ok`. It may wait so long for others to
+    /// share a sync with.
+    pub async fn accept(&self, submission: Submission, patience: Duration) -> Result<(), Refusal> {
+        let submissions = vec![submission];
+        self.accept_all(Batch { submissions, patience, ..Batch::default() }).await
     }
 
     /// Puts a delivery back to disk until then: nothing was attempted. Durable within 10 ms.

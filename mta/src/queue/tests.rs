@@ -82,7 +82,7 @@ impl World {
     pub async fn accept(&self, to: &str) -> Id {
         let submission = self.submission(to);
         let id = submission.id;
-        self.queue.accept(submission).await.unwrap();
+        self.queue.accept(submission, Duration::ZERO).await.unwrap();
         id
     }
 

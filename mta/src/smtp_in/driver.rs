@@ -31,6 +31,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A stranger is greeted this much later; who speaks before has not waited.
 const GREETING_DELAY: Duration = Duration::from_millis(250);
+/// Which part of the time that a client took from one answer to the next dot it may wait for a sync that is shared.
+const PATIENCE_PART: u32 = 8;
 /// Octets that are read at once.
 const READ_OCTETS: usize = 64 * 1024;
 
@@ -77,6 +79,8 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     permits: Vec<BodyPermit>,
     ends: Instant,
+    /// When the last message was answered.
+    answered: Option<Instant>,
     stop: watch::Receiver<bool>,
     tap: Tap,
 }
@@ -121,9 +125,19 @@ async fn converse(
     let stop = shared.stop.clone();
     let ends = Instant::now() + listener.limits.session_timeout;
     let input = BytesMut::with_capacity(READ_OCTETS);
-    let (permits, tap) = (Vec::new(), Tap::default());
-    let mut connection =
-        Connection { stream, session, input, listener, client, shared, permits, ends, stop, tap };
+    let mut connection = Connection {
+        stream,
+        session,
+        input,
+        listener,
+        client,
+        shared,
+        permits: Vec::new(),
+        ends,
+        answered: None,
+        stop,
+        tap: Tap::default(),
+    };
     connection.tell_who_watches();
     let early = connection.speaks_early().await?;
     connection.session.greet(early);
@@ -192,7 +206,9 @@ impl Connection {
                 }
                 Step::Accept(submission) => {
                     let (id, chunks) = (submission.id, submission.body.chunks());
-                    let accepted = self.shared.queue.accept(*submission).await;
+                    let patience = self.patience();
+                    let accepted = self.shared.queue.accept(*submission, patience).await;
+                    self.answered = Some(Instant::now());
                     if accepted.is_err() && chunks > 0 {
                         self.shared.queue.discard(id, chunks);
                     }
@@ -205,6 +221,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// How long this message may wait for others to share a sync with: a client that takes so much longer from
+    /// one message to the next does not notice. The first, which may be the only one, waits for nobody.
+    fn patience(&self) -> Duration {
+        self.answered.map_or(Duration::ZERO, |answered| answered.elapsed() / PATIENCE_PART)
     }
 
     /// What was said goes to those who watch, if anybody does.

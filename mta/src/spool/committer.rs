@@ -1,8 +1,10 @@
 //! Group commit: many callers hand in operations, one sync makes them all durable.
 //!
 //! One thread owns all writing. It takes whatever is waiting, writes it as one batch and syncs the
-//! log once; while it syncs, the next group gathers by itself, so no timer stands on the way
-//! of a message. Outcomes ([`Committer::ride`]) wait for company, 10 ms at most.
+//! log once; while it syncs, the next group gathers by itself. On a disk that syncs in a tenth of a
+//! millisecond hardly anything gathers in that time, so a group waits for company where that costs
+//! nobody anything: as long as the most hurried of those in it allow ([`Committer::commit_patiently`]), and only
+//! while mail comes so fast that others will really come. Outcomes ([`Committer::ride`]) wait 10 ms at most.
 //!
 //! The channel has no bound of its own because its callers do: a session or a connection
 //! waits for its commit before it hands in the next.
@@ -24,10 +26,13 @@ use tokio::time::Instant;
 
 use crate::metrics::{self, Topic};
 
-use super::{Operation, Spool, SpoolError};
+use super::pace::Pace;
+use super::{CommitError, Operation, Spool, SpoolError};
 
 /// Outcomes wait this long for a message to share its sync with.
 const RIDE: Duration = Duration::from_millis(10);
+/// Nobody waits longer than this for company: what comes in that time is enough to share a sync with.
+const PATIENCE_MAX: Duration = Duration::from_millis(2);
 /// Octets that are gathered into one batch: more would hold up the first of them.
 const GROUP_OCTETS_MAX: usize = 8 * 1024 * 1024;
 /// How often the free space of the disk is looked at.
@@ -61,17 +66,6 @@ pub(super) fn declare_metrics() {
     metrics::declare(&[&SYNCS, &SYNC_SECONDS, &GROUP, &FREE, &FREE_MIN]);
 }
 
-/// Why a commit did not happen.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// The store failed now or before; nothing more is written in this run.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    /// The relay is stopping.
-    #[error("the relay is stopping")]
-    Stopping,
-}
-
 /// Whether the spool can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpoolHealth {
@@ -103,6 +97,8 @@ enum Writer {
 struct Request {
     operations: Vec<Operation>,
     kind: Kind,
+    /// How long it may wait for company.
+    patience: Duration,
 }
 
 enum Kind {
@@ -159,11 +155,20 @@ impl Committer {
 
     /// Durable when it returns.
     pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), CommitError> {
+        self.commit_patiently(operations, Duration::ZERO).await
+    }
+
+    /// Durable when it returns. It may wait so long for others to share a sync with, and waits [`PATIENCE_MAX`] at most.
+    pub async fn commit_patiently(
+        &self,
+        operations: Vec<Operation>,
+        patience: Duration,
+    ) -> Result<(), CommitError> {
         match &self.writer {
             Writer::Inline(spool) => self.write_inline(&**spool, &operations, true),
             writer => {
                 let (done, answer) = oneshot::channel();
-                writer.hand_in(Request { operations, kind: Kind::Commit(done) })?;
+                writer.hand_in(Request { operations, kind: Kind::Commit(done), patience })?;
                 Ok(answer.await.map_err(|_| CommitError::Stopping)??)
             }
         }
@@ -178,7 +183,8 @@ impl Committer {
                 if let SpoolHealth::Failed(why) = &*self.health.borrow() {
                     return Err(SpoolError::Io(why.clone()).into());
                 }
-                writer.hand_in(Request { operations, kind: Kind::Ride })
+                let patience = PATIENCE_MAX;
+                writer.hand_in(Request { operations, kind: Kind::Ride, patience })
             }
         }
     }
@@ -190,7 +196,8 @@ impl Committer {
             Writer::Inline(spool) => self.write_inline(&**spool, &operations, false),
             writer => {
                 let (done, answer) = oneshot::channel();
-                writer.hand_in(Request { operations, kind: Kind::Write(done) })?;
+                let patience = Duration::ZERO;
+                writer.hand_in(Request { operations, kind: Kind::Write(done), patience })?;
                 Ok(answer.await.map_err(|_| CommitError::Stopping)??)
             }
         }
@@ -246,7 +253,13 @@ fn run_on_thread(mut group: Group, requests: &Receiver<Request>) {
     group.look_at_space();
     loop {
         match requests.recv_timeout(group.patience()) {
-            Ok(first) => group.gather(first, || requests.try_recv().ok()),
+            Ok(first) => {
+                group.gather(first, || requests.try_recv().ok());
+                if let Some(wait) = group.wants_company() {
+                    rest(wait);
+                    group.gather_more(|| requests.try_recv().ok());
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -261,6 +274,15 @@ fn run_on_thread(mut group: Group, requests: &Receiver<Request>) {
     }
 }
 
+/// Who comes meanwhile need not wake the thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is waited for is time in which others may come"
+)]
+fn rest(wait: Duration) {
+    std::thread::sleep(wait);
+}
+
 /// The same as a task: others go on while a sync takes its time.
 async fn run_as_task(
     mut group: Group,
@@ -270,7 +292,13 @@ async fn run_as_task(
     group.look_at_space();
     loop {
         match tokio::time::timeout(group.patience(), requests.recv()).await {
-            Ok(Some(first)) => group.gather(first, || requests.try_recv().ok()),
+            Ok(Some(first)) => {
+                group.gather(first, || requests.try_recv().ok());
+                if let Some(wait) = group.wants_company() {
+                    tokio::time::sleep(wait).await;
+                    group.gather_more(|| requests.try_recv().ok());
+                }
+            }
             Err(_) => {}
             Ok(None) => break,
         }
@@ -297,6 +325,8 @@ struct Group {
     waiting: Vec<Request>,
     /// When what rides must be synced.
     ride_until: Option<Instant>,
+    /// How fast commits come.
+    pace: Pace,
     /// Something is written that no sync has covered.
     unsynced: bool,
     space_seen: Option<Instant>,
@@ -321,6 +351,7 @@ impl Group {
             min_free_space,
             waiting: Vec::new(),
             ride_until: None,
+            pace: Pace::default(),
             unsynced: false,
             space_seen: None,
         }
@@ -331,13 +362,25 @@ impl Group {
         self.ride_until.map_or(SPACE_EVERY, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    fn gather(&mut self, first: Request, mut next: impl FnMut() -> Option<Request>) {
+    fn gather(&mut self, first: Request, next: impl FnMut() -> Option<Request>) {
         self.take(first);
+        self.gather_more(next);
+    }
+
+    /// How long the group should wait for company: somebody waits for its sync, nobody in it is in a hurry, and
+    /// as things go others will come.
+    fn wants_company(&self) -> Option<Duration> {
+        let wait = self.waiting.iter().map(|request| request.patience).min()?.min(PATIENCE_MAX);
+        let commits = self.waiting.iter().any(|request| matches!(request.kind, Kind::Commit(_)));
+        (commits && self.pace.brings_company_in(wait)).then_some(wait)
+    }
+
+    fn gather_more(&mut self, mut next: impl FnMut() -> Option<Request>) {
         let mut octets = 0;
         while octets < GROUP_OCTETS_MAX
             && let Some(request) = next()
         {
-            octets += request.operations.iter().map(octets_of).sum::<usize>();
+            octets += request.operations.iter().map(Operation::octets).sum::<usize>();
             self.take(request);
         }
     }
@@ -364,6 +407,8 @@ impl Group {
         }
         let requests = std::mem::take(&mut self.waiting);
         GROUP.observe(requests.len() as f64);
+        let commits = requests.iter().filter(|it| matches!(it.kind, Kind::Commit(_))).count();
+        self.pace.saw(commits, Instant::now());
         let mut operations = Vec::with_capacity(requests.iter().map(|r| r.operations.len()).sum());
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
@@ -442,13 +487,6 @@ impl Group {
             *health = seen;
             changed
         });
-    }
-}
-
-fn octets_of(operation: &Operation) -> usize {
-    match operation {
-        Operation::Put(_, key, value) => key.len() + value.len(),
-        Operation::Delete(_, key) | Operation::SingleDelete(_, key) => key.len(),
     }
 }
 
@@ -537,6 +575,41 @@ mod tests {
         spool.crash();
         assert!(has(&spool, "first") && has(&spool, "ride") && has(&spool, "second"));
         assert!(!has(&spool, "late"), "the sync was under way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_waits_for_company_when_mail_comes_fast_and_nobody_is_in_a_hurry() {
+        let spool = Arc::new(MemorySpool::new());
+        let committer = Committer::simulated(spool.clone(), 1000, Duration::ZERO);
+        let one = |patience: Duration| {
+            let committer = committer.clone();
+            async move {
+                let begun = Instant::now();
+                committer.commit_patiently(put("one"), patience).await.unwrap();
+                begun.elapsed()
+            }
+        };
+        let milli = Duration::from_millis(1);
+        assert_eq!(one(2 * milli).await, Duration::ZERO, "nothing is known of who comes");
+        for _ in 0..100 {
+            tokio::time::sleep(milli).await;
+            tokio::join!(one(Duration::ZERO), one(Duration::ZERO), one(Duration::ZERO));
+        }
+        let syncs = spool.syncs();
+        let (a, b) = tokio::join!(one(2 * milli), async {
+            tokio::time::sleep(milli).await;
+            one(2 * milli).await
+        });
+        assert_eq!((a, b), (2 * milli, milli), "both with the sync of the first");
+        assert_eq!(spool.syncs(), syncs + 1);
+        let (waits, hurries) = tokio::join!(one(2 * milli), one(Duration::ZERO));
+        assert_eq!((waits, hurries), (Duration::ZERO, Duration::ZERO), "who is in a hurry decides");
+        assert_eq!(one(Duration::from_secs(9)).await, PATIENCE_MAX);
+        for _ in 0..40 {
+            tokio::time::sleep(2 * milli).await;
+            one(2 * milli).await;
+        }
+        assert_eq!(one(2 * milli).await, Duration::ZERO, "few come now");
     }
 
     #[tokio::test]

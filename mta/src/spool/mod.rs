@@ -10,6 +10,7 @@ mod contract;
 pub mod event_index;
 mod health;
 mod memory;
+mod pace;
 pub mod record;
 #[cfg(feature = "rocks")]
 mod rocks;
@@ -17,7 +18,7 @@ mod version1;
 mod version2;
 mod version3;
 
-pub use committer::{CommitError, Committer, SpoolHealth};
+pub use committer::{Committer, SpoolHealth};
 pub use health::{Health, measure};
 pub use memory::{Keys, MemorySpool};
 #[cfg(feature = "rocks")]
@@ -83,6 +84,16 @@ pub enum Operation {
     Delete(Family, Vec<u8>),
     /// Removes a key that was set exactly once (cheaper: both vanish in the memtable).
     SingleDelete(Family, Vec<u8>),
+}
+
+impl Operation {
+    /// Octets of key and value.
+    pub fn octets(&self) -> usize {
+        match self {
+            Self::Put(_, key, value) => key.len() + value.len(),
+            Self::Delete(_, key) | Self::SingleDelete(_, key) => key.len(),
+        }
+    }
 }
 
 /// Called for each key and value of a scan, in order.
@@ -176,4 +187,15 @@ pub enum SpoolError {
     /// A record that cannot be understood.
     #[error("damaged record: {0}")]
     Damaged(String),
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The store failed now or before; nothing more is written in this run.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The relay is stopping.
+    #[error("the relay is stopping")]
+    Stopping,
 }

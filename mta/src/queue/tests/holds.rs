@@ -22,7 +22,7 @@ impl World {
     async fn arrives(&self, tag: &str) -> Ready {
         let tags = vec![tag.to_owned()];
         let submission = Submission { tags, ..self.submission("a@x.pe") };
-        self.queue.accept(submission).await.unwrap();
+        self.queue.accept(submission, Duration::ZERO).await.unwrap();
         self.hand.0.lock().unwrap().pop().unwrap()
     }
 

@@ -47,7 +47,7 @@ async fn what_is_sent_later_begins_then_and_is_too_old_later() {
     let send_at = world.queue.now().after(120 * MINUTE);
     let later = Submission { send_at: Some(send_at), ..world.submission("a@x.pe") };
     let id = later.id;
-    world.queue.accept(later).await.unwrap();
+    world.queue.accept(later, Duration::ZERO).await.unwrap();
     let at_once = world.accept("b@x.pe").await;
     let world = world.again();
     assert_eq!(world.load().await, [at_once]);
@@ -130,7 +130,7 @@ async fn accept_three(world: &World) -> SharedBody {
         ..world.submission(&format!("u{number}@x.pe"))
     };
     let submissions = (1..=3).map(one).collect();
-    let batch = Batch { submissions, shared: Some(shared.clone()), along: vec![] };
+    let batch = Batch { submissions, shared: Some(shared.clone()), ..Batch::default() };
     world.queue.accept_all(batch).await.unwrap();
     shared
 }
